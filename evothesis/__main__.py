@@ -1,0 +1,5 @@
+"""`python -m evothesis` is `evothesis`."""
+
+from evothesis.cli import main
+
+main()
