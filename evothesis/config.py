@@ -1,0 +1,130 @@
+"""Configuration: defaults, a TOML file and the environment in; one frozen `Config` out.
+
+Names and defaults stand in `config.example.toml`; a test compares. How they are read: `configuration.py`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+NonNegative = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of the configuration file; a key that it does not name is an error."""
+
+
+class Server(Table):
+    """The public listener."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the public collector is meant to be reached from everywhere
+    port: Port = 8000
+    processes: NonNegative = 0
+    proxies: tuple[str, ...] = ()
+    collect_path: HttpPath = "/collect"
+    script_path: HttpPath = "/tracking.js"
+
+
+class Admin(Table):
+    """The operator's listener."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8001
+    token: str = ""
+
+
+class Privacy(Table):
+    """What is taken away before anything touches a disk."""
+
+    ip: Literal["truncate", "full", "hash", "none"] = "truncate"
+    signals: Literal["drop", "anonymise", "ignore"] = "drop"
+
+
+class Limits(Table):
+    """Requests per second; 0 is no limit."""
+
+    per_address: NonNegative = 50
+    per_site: NonNegative = 0
+
+
+class Spool(Table):
+    """Where accepted events wait for the database."""
+
+    path: Path = Path("var/spool")
+    bytes_max: Positive = 4_294_967_296
+
+
+class Database(Table):
+    """PostgreSQL."""
+
+    url: str = "embedded"
+    path: Path = Path("var/postgres")
+    retention_days: Positive = 90
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the PostgreSQL in the package is used."""
+        return self.url == "embedded"
+
+
+class Destination(Table):
+    """One bucket or folder that receives everything."""
+
+    name: Name = "client"
+    url: Annotated[str, Meta(pattern=r"^(file:.+|s3://[^/]+(/.*)?)$")] = "file:var/bucket"
+    formats: Annotated[tuple[Literal["parquet", "csv", "ndjson"], ...], Meta(min_length=1)] = ("parquet",)
+    endpoint: str = ""
+    region: str = "us-east-1"
+    access_key_id: str = ""
+    secret_access_key: str = ""
+
+
+class Export(Table):
+    """Delivery to buckets."""
+
+    rows_max: Positive = 1_000_000
+    signing_key_path: Path = Path("var/signing.key")
+    destination: tuple[Destination, ...] = (Destination(),)
+
+
+class Usage(Table):
+    """What events cost."""
+
+    rate_per_thousand: Decimal = Decimal("0.01")
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "USD"
+
+    def __post_init__(self) -> None:
+        """A rate is a finite amount of money."""
+        if not self.rate_per_thousand.is_finite() or self.rate_per_thousand < 0:
+            message = f"`usage.rate_per_thousand` is {self.rate_per_thousand}; it must be 0 or more"
+            raise ValueError(message)
+
+
+class Logging(Table):
+    """The log on stderr."""
+
+    format: Literal["text", "json"] = "text"
+
+
+class Config(Table):
+    """Everything that can be set."""
+
+    instance: Name = "evothesis"
+    server: Server = Server()
+    admin: Admin = Admin()
+    privacy: Privacy = Privacy()
+    limits: Limits = Limits()
+    spool: Spool = Spool()
+    database: Database = Database()
+    export: Export = Export()
+    usage: Usage = Usage()
+    log: Logging = Logging()

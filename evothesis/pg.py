@@ -1,0 +1,76 @@
+"""PostgreSQL connections: one place for their settings and for what their failures mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from evothesis.errors import UnreachableError
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+# class 08: connection, 53: resources, 57: operator (shutting down, starting up), 58: system; 25006: read-only,
+# 40: serialisation and deadlocks. All pass by themselves (https://www.postgresql.org/docs/current/errcodes-appendix.html)
+_TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
+_TRANSIENT_CODES = frozenset({"25006"})
+
+Connection = psycopg.Connection[DictRow]
+
+
+def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
+    """Connect as `name` (seen in pg_stat_activity), in UTC, with commits that wait for the disk.
+
+    Raises UnreachableError.
+    """
+    try:
+        connection = psycopg.connect(
+            url,
+            application_name=f"evothesis {name}",
+            autocommit=autocommit,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            options="-c timezone=UTC -c synchronous_commit=on -c jit=off",
+            row_factory=dict_row,
+        )
+    except psycopg.OperationalError as error:
+        message = f"cannot connect to PostgreSQL: {_first_line(error)}"
+        raise UnreachableError(message, hint="is it running, and is database.url right?") from error
+    # a plan for known parameters pays off at once: the same few statements run for years
+    connection.prepare_threshold = 2
+    return connection
+
+
+def is_transient(error: psycopg.Error) -> bool:
+    """Whether the same statement may work later: the connection, the server's state or its resources failed."""
+    code = error.sqlstate
+    if code is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return code[:2] in _TRANSIENT_CLASSES or code in _TRANSIENT_CODES
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Turn a lost connection or an unready server into UnreachableError, whose exit code says "run again"."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if not is_transient(error):
+            raise
+        message = f"PostgreSQL failed: {_first_line(error)}"
+        raise UnreachableError(message, hint="run the command again when it is back") from error
+
+
+def one(connection: Connection, query: str, parameters: dict[str, Any] | None = None) -> DictRow:
+    """The one row of a query that always has one."""
+    row = connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+    if row is None:
+        message = "a query that always has a row had none"
+        raise LookupError(message)
+    return row
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
