@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
 
 from evothesis.errors import UnreachableError
 
@@ -19,6 +20,11 @@ _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 _TRANSIENT_CODES = frozenset({"25006"})
 
 Connection = psycopg.Connection[DictRow]
+AsyncConnection = psycopg.AsyncConnection[DictRow]
+
+_OPTIONS = "-c timezone=UTC -c synchronous_commit=on -c jit=off"
+READ_TIMEOUT_MILLISECONDS = 10_000  # a curious person's query must not hold the database
+POOL_SIZE_MAX = 4
 
 
 def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
@@ -32,7 +38,7 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
             application_name=f"evothesis {name}",
             autocommit=autocommit,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            options="-c timezone=UTC -c synchronous_commit=on -c jit=off",
+            options=_OPTIONS,
             row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
@@ -41,6 +47,24 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
     # a plan for known parameters pays off at once: the same few statements run for years
     connection.prepare_threshold = 2
     return connection
+
+
+def pool(url: str, *, name: str) -> AsyncConnectionPool[AsyncConnection]:
+    """Connections for those who only read while others work; open it with `async with`."""
+    return AsyncConnectionPool(
+        url,
+        connection_class=AsyncConnection,
+        kwargs={
+            "application_name": f"evothesis {name}",
+            "autocommit": True,
+            "options": f"{_OPTIONS} -c default_transaction_read_only=on -c statement_timeout={READ_TIMEOUT_MILLISECONDS}",
+            "row_factory": dict_row,
+        },
+        min_size=1,
+        max_size=POOL_SIZE_MAX,
+        timeout=5,
+        open=False,
+    )
 
 
 def is_transient(error: psycopg.Error) -> bool:

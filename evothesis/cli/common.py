@@ -1,0 +1,33 @@
+"""What every command shares: the configuration option, formats, and how results are printed."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evothesis import log
+from evothesis.config import Config
+from evothesis.configuration import load
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="PATH", help="Configuration file.", show_default="see `evothesis --help`"),
+]
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def start(path: Path | None) -> Config:
+    """The configuration, with logging set up as it says."""
+    config = load(path, os.environ)
+    log.configure(config.log.format)
+    return config

@@ -1,0 +1,150 @@
+"""Group commit: entries of many requests in, one write and one sync for all that wait.
+
+While a sync runs in its thread the event loop goes on; what arrives meanwhile goes into the next one. A segment is
+sealed when it is large, when its first entry is SEAL_AFTER_SECONDS old, and before an entry of another UTC hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import NamedTuple
+
+from evothesis.config import Spool
+from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
+from evothesis.spool.segments import waiting_bytes
+from evothesis.spool.writer import Writer
+
+log = logging.getLogger(__name__)
+
+SEAL_AFTER_SECONDS = 0.25  # with the load behind it, an event is in the table within a second
+SEGMENT_BYTES_MAX = 8 * 2**20  # one load; a larger one makes a replay after a crash repeat too much
+BUDGET_CHECK_SECONDS = 1.0
+RETRY_SECONDS = 1.0  # between two attempts to seal on a disk that has no room
+
+
+class _Waiting(NamedTuple):
+    payload: bytes
+    rows: int
+    hour: datetime
+    durable: asyncio.Future[None]
+
+
+class Committer:
+    """The spool of one collector process.
+
+    `refusal` is why no event can be taken now, or None; `broken` is set when the disk failed and the process must end.
+    """
+
+    def __init__(self, settings: Spool) -> None:
+        """Nothing is opened before `run`."""
+        self.broken = asyncio.Event()
+        self._settings = settings
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._arrived = asyncio.Event()
+        self._waiting: list[_Waiting] = []
+        self._writer: Writer | None = None
+        self._hour: datetime | None = None
+        self._seal_at = float("inf")
+        self.refusal: SpoolError | None = SpoolFullError("the spool is not open yet")
+        self._checked_at = float("-inf")
+        self._closing = False
+
+    async def open(self) -> None:
+        """Claim a folder of the spool and recover it; when there is no room, `run` goes on trying."""
+        await self._check(time.monotonic())
+
+    async def append(self, payload: bytes, rows: int, received_at: datetime) -> None:
+        """Return when the entry is on disk. Raises SpoolError when it is not: the sender must try again."""
+        if self.refusal:
+            raise self.refusal
+        durable = asyncio.get_running_loop().create_future()
+        hour = received_at.replace(minute=0, second=0, microsecond=0)
+        self._waiting.append(_Waiting(payload, rows, hour, durable))
+        self._arrived.set()
+        await durable
+
+    async def run(self) -> None:
+        """Write until `close` was called and nothing waits; then seal."""
+        while not (self._closing and not self._waiting):
+            now = time.monotonic()
+            await self._check(now)
+            timeout = min(self._seal_at - now, BUDGET_CHECK_SECONDS)
+            if not self._waiting and timeout > 0:
+                try:
+                    await asyncio.wait_for(self._arrived.wait(), timeout)
+                except TimeoutError:
+                    pass
+            self._arrived.clear()
+            if self._waiting:
+                await self._write()
+            if self._writer and (time.monotonic() >= self._seal_at or self._writer.segment_bytes >= SEGMENT_BYTES_MAX):
+                if await self._do(self._seal):
+                    self._seal_at = time.monotonic() + RETRY_SECONDS
+        if self._writer:
+            await self._do(self._writer.close)
+        self._thread.shutdown()
+
+    def close(self) -> None:
+        """Let `run` end. No `append` may follow."""
+        self._closing = True
+        self._arrived.set()
+
+    async def _write(self) -> None:
+        batch, self._waiting = self._waiting, []
+        for hour in dict.fromkeys(entry.hour for entry in batch):
+            entries = [entry for entry in batch if entry.hour == hour]
+            error = self.refusal or await self._do(lambda: self._append(hour, entries))  # noqa: B023 - awaited here
+            for entry in entries:
+                if entry.durable.cancelled():
+                    continue
+                if error:
+                    entry.durable.set_exception(error)
+                else:
+                    entry.durable.set_result(None)
+
+    def _append(self, hour: datetime, entries: list[_Waiting]) -> None:
+        assert self._writer is not None  # noqa: S101 - no append is taken before the writer is open
+        if self._hour not in (None, hour):
+            self._seal()
+        self._writer.append([(entry.payload, entry.rows) for entry in entries])
+        self._hour = hour
+        self._seal_at = min(self._seal_at, time.monotonic() + SEAL_AFTER_SECONDS)
+
+    def _seal(self) -> None:
+        assert self._writer is not None  # noqa: S101 - as above
+        self._writer.seal()
+        self._hour, self._seal_at = None, float("inf")
+
+    async def _check(self, now: float) -> None:
+        """Refuse while the spool has no room: on the disk, or within its budget."""
+        if now - self._checked_at < BUDGET_CHECK_SECONDS:
+            return
+        self._checked_at = now
+        self.refusal = await self._do(self._look)
+
+    def _look(self) -> None:
+        if self._writer is None:
+            self._writer = Writer.claim(self._settings.path)
+        if waiting_bytes(self._settings.path) > self._settings.bytes_max:
+            message = f"the spool holds more than spool.bytes_max ({self._settings.bytes_max} bytes)"
+            raise SpoolFullError(message)
+
+    async def _do(self, step) -> SpoolError | None:  # type: ignore[no-untyped-def]
+        """Run a step in the spool's thread; its error, if it has one, is also what later requests are told."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, step)
+        except SpoolFullError as error:
+            log.warning("Spool refused.", extra={"reason": str(error)})
+            return error
+        except SpoolBrokenError as error:
+            log.exception("Spool failed.")
+            self.refusal = error
+            self.broken.set()
+            return error
+        return None
+
+

@@ -1,0 +1,65 @@
+"""Decode: the bytes of a body in, JSON out, or the reason why not. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import msgspec
+
+BODY_BYTES_MAX = 2**20  # inflated
+_GZIP = 16 + zlib.MAX_WBITS  # zlib.decompressobj: with a gzip header
+_BOM = b"\xef\xbb\xbf"
+
+
+class EnvelopeError(Exception):
+    """The request as a whole cannot be understood; nothing of it is stored."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        """`status` is the HTTP status of the answer, `code` the machine's word for the reason."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def decode(body: bytes, encoding: str) -> Any:  # noqa: ANN401 - any JSON value
+    """The JSON value of a body. `encoding` is its Content-Encoding. Raises EnvelopeError."""
+    data = _inflate(body) if encoding == "gzip" else body
+    if encoding not in ("", "identity", "gzip"):
+        raise EnvelopeError(415, "encoding_unsupported", "Content-Encoding may be gzip or absent")
+    if len(data) > BODY_BYTES_MAX:
+        raise EnvelopeError(413, "body_too_large", f"a body may have {BODY_BYTES_MAX} bytes")
+    if not data:
+        raise EnvelopeError(400, "body_empty", "the body is empty")
+    try:
+        document = msgspec.json.decode(data.removeprefix(_BOM))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EnvelopeError(400, "json_invalid", f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise EnvelopeError(400, "json_too_deep", "the body is nested too deeply") from error
+    # PostgreSQL's text and jsonb cannot hold NUL; one such value would refuse a whole load
+    return _without_nul(document) if b"\\u0000" in data else document
+
+
+def _inflate(body: bytes) -> bytes:
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        data = inflater.decompress(body, BODY_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise EnvelopeError(400, "gzip_invalid", "the body is not valid gzip") from error
+    if len(data) > BODY_BYTES_MAX:
+        raise EnvelopeError(413, "body_too_large", f"an inflated body may have {BODY_BYTES_MAX} bytes")
+    if not inflater.eof or inflater.unused_data:
+        raise EnvelopeError(400, "gzip_invalid", "the body is not one whole gzip member")
+    return data
+
+
+def _without_nul(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(part) for part in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(part) for key, part in value.items()}
+    return value

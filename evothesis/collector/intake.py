@@ -1,0 +1,106 @@
+"""Intake: one request in, what is kept of it and what is answered out. Pure.
+
+The order of the steps: decode, parse, signals, privacy, format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from evothesis.collector import privacy
+from evothesis.collector.decode import decode
+from evothesis.collector.parse import Refusal, parse, site_of
+from evothesis.config import Privacy
+from evothesis.event import Entry, Event, Rejected, Row, rejected_row, row
+
+EVENT_BYTES_MAX = 32_768
+REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
+USER_AGENT_LENGTH_MAX = 1_024
+
+
+class Request(NamedTuple):
+    """What a request says, without the network."""
+
+    received_at: datetime  # UTC
+    body: bytes
+    encoding: str = ""
+    peer: str | None = None
+    user_agent: str | None = None
+    page: str | None = None  # Origin, else Referer
+    refuses: bool = False  # DNT: 1 or Sec-GPC: 1
+
+
+class Taken(NamedTuple):
+    """What is kept, and what the sender is told."""
+
+    entry: Entry
+    answer: dict[str, Any]
+
+
+def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
+    """Turn a request into the entry to be made durable. Raises EnvelopeError."""
+    return take_document(decode(request.body, request.encoding), request, settings, salt=salt)
+
+
+def take_document(document: Any, request: Request, settings: Privacy, *, salt: bytes) -> Taken:  # noqa: ANN401
+    """`take` of a body that is JSON already."""
+    events, refusals = parse(document, received_at=request.received_at, page=request.page)
+    if request.refuses and settings.signals == "drop":
+        withheld = Counter(event.site_id for _, event in events)
+        entry = Entry(request.received_at, [], [], dict(withheld))
+        return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
+    anonymous = request.refuses and settings.signals == "anonymise"
+    peer = None if anonymous else request.peer
+    created_at = request.received_at.isoformat()
+    agent = None if anonymous else privacy.cleaned_text(_header_text(request.user_agent))
+    ip = privacy.address(peer, settings, salt=salt, day=request.received_at.date())
+    rows: list[Row] = []
+    for index, event in events:
+        if anonymous:
+            _anonymise(event)
+        raw = privacy.cleaned_json(event.raw)
+        if len(raw) > EVENT_BYTES_MAX:
+            refusals.append(Refusal(index, "event_too_large", f"an event may have {EVENT_BYTES_MAX} bytes", event.raw))
+            continue
+        _clean_columns(event)
+        rows.append(row(event, raw, created_at=created_at, user_agent=agent, ip_address=ip))
+    rejected = [_rejected(refusal, request.page, created_at) for refusal in refusals]
+    answer = {"accepted": len(rows), "duplicate": 0, "rejected": [
+        {"index": refusal.index, "code": refusal.code, "message": refusal.message} for refusal in refusals
+    ]}
+    if request.refuses:
+        answer["withheld"] = 0
+    return Taken(Entry(request.received_at, rows, rejected, {}), answer)
+
+
+def _clean_columns(event: Event) -> None:
+    event.session_id = privacy.cleaned_text(event.session_id)
+    event.visitor_id = privacy.cleaned_text(event.visitor_id)
+    event.url = privacy.cleaned_text(event.url)
+    event.path = privacy.cleaned_text(event.path)
+
+
+def _anonymise(event: Event) -> None:
+    event.session_id = event.visitor_id = None
+    event.raw = {name: value for name, value in event.raw.items() if name not in ("sessionId", "visitorId")}
+
+
+def _rejected(refusal: Refusal, page: str | None, created_at: str) -> Rejected:
+    site = refusal.event.get("siteId") if isinstance(refusal.event, dict) else None
+    text = privacy.cleaned_json(refusal.event).decode()[:REJECTED_LENGTH_MAX]
+    return rejected_row(
+        created_at=created_at,
+        site_id=site[:100] if isinstance(site, str) else site_of(page),
+        code=refusal.code,
+        message=refusal.message,
+        event=text,
+    )
+
+
+def _header_text(value: str | None) -> str | None:
+    """A header as text that can be stored: bytes that are not UTF-8 arrive as lone surrogates."""
+    if value is None:
+        return None
+    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:USER_AGENT_LENGTH_MAX]

@@ -1,0 +1,119 @@
+"""Event: the noun that every stage shares; its columns, and its row in PostgreSQL's COPY text format."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+# what the collector knows; writer, segment_no and idx are put before it when the row is loaded
+COLUMNS = (
+    "created_at",
+    "event_id",
+    "event_type",
+    "session_id",
+    "visitor_id",
+    "site_id",
+    "timestamp",
+    "url",
+    "path",
+    "user_agent",
+    "ip_address",
+    "raw_event_data",
+)
+REJECTED_COLUMNS = ("created_at", "site_id", "code", "message", "event")
+
+_NULL = "\\N"
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Event(msgspec.Struct):
+    """One event, ready to be stored: within limits, redacted, every text free of NUL and lone surrogates."""
+
+    event_id: str  # 32 or 36 characters
+    event_type: str
+    session_id: str | None
+    visitor_id: str | None
+    site_id: str
+    timestamp: datetime  # UTC
+    url: str | None
+    path: str | None
+    raw: dict[str, Any]
+
+
+class Row(msgspec.Struct, array_like=True, frozen=True):
+    """An accepted event on its way to the table."""
+
+    line: bytes  # of COPY text, without writer, segment_no and idx
+    key: str  # the event's id as 32 hexadecimal digits
+    fingerprint: int  # of site and content, 64 bits, signed
+    site_id: str
+    size_bytes: int  # of the event as JSON
+
+
+class Rejected(msgspec.Struct, array_like=True, frozen=True):
+    """A refused event on its way to `rejected_events`."""
+
+    line: bytes
+    site_id: str | None
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True):
+    """What one request leaves behind: the payload of one frame."""
+
+    received_at: datetime  # UTC
+    rows: list[Row]
+    rejected: list[Rejected]
+    withheld: dict[str, int]  # site to number of events that were not stored because of DNT or GPC
+
+
+encode_entry = msgspec.msgpack.Encoder().encode
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+def row(event: Event, raw: bytes, *, created_at: str, user_agent: str | None, ip_address: str | None) -> Row:
+    """Format an event. `raw` is its JSON after redaction, `created_at` the server's time as ISO 8601 in UTC."""
+    texts = (
+        created_at,
+        event.event_id,
+        event.event_type,
+        event.session_id,
+        event.visitor_id,
+        event.site_id,
+        event.timestamp.isoformat(),
+        event.url,
+        event.path,
+        user_agent,
+        ip_address,
+    )
+    # JSON has no tab and no line end outside of escapes; only the backslash means something to COPY
+    line = b"%s\t%s" % (_copy_text(texts).encode(), raw.replace(b"\\", b"\\\\"))
+    digest = hashlib.sha256(b"%s\0%s" % (event.site_id.encode(), raw)).digest()
+    key = event.event_id.replace("-", "")
+    return Row(line, key, int.from_bytes(digest[:8], "big", signed=True), event.site_id, len(raw))
+
+
+def rejected_row(*, created_at: str, site_id: str | None, code: str, message: str, event: str) -> Rejected:
+    """Format a refused event; `event` is what was sent, redacted and cut."""
+    return Rejected(_copy_text((created_at, site_id, code, message, event)).encode(), site_id)
+
+
+def derived_id(site_id: str, parts: dict[str, Any]) -> str:
+    """An id for an event that was sent without one: the same content gives the same id."""
+    digest = bytearray(hashlib.sha256(b"%s\0%s" % (site_id.encode(), _encode(parts))).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80  # version 8: a UUID of our own making, RFC 9562
+    digest[8] = digest[8] & 0x3F | 0x80
+    return digest.hex()
+
+
+def _copy_text(texts: tuple[str | None, ...]) -> str:
+    line = "\t".join([_NULL if text is None else text for text in texts])
+    if "\n" not in line and "\r" not in line and line.count("\t") == len(texts) - 1 and line.count("\\") == texts.count(None):
+        return line
+    return "\t".join([_NULL if text is None else _escape(text) for text in texts])
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,0 +1,72 @@
+"""Frame: payload in, bytes that can tell whether they are whole out.
+
+Magic, payload bytes, CRC-32 of all that follows, segment number, first row, rows, payload; integers little-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAGIC = b"EVF1"  # the last byte is the version of the format
+HEADER = struct.Struct("<4sIIQII")
+CHECKED_FROM = 12  # the CRC covers what stands behind it; a wrong magic or length is found without it
+PAYLOAD_BYTES_MAX = 64 * 2**20  # far above any request; a longer length is damage
+
+
+class Frame(NamedTuple):
+    """A sound frame: the numbers of its rows in the segment begin at `first_row`."""
+
+    first_row: int
+    rows: int
+    payload: bytes
+
+
+class Damage(NamedTuple):
+    """A stretch of a segment that holds no sound frame."""
+
+    offset: int
+    size_bytes: int
+
+
+def encode(frame: Frame, *, segment_no: int) -> bytes:
+    """The frame's bytes."""
+    unsigned = HEADER.pack(MAGIC, len(frame.payload), 0, segment_no, frame.first_row, frame.rows)
+    crc = zlib.crc32(frame.payload, zlib.crc32(unsigned[CHECKED_FROM:]))
+    return HEADER.pack(MAGIC, len(frame.payload), crc, segment_no, frame.first_row, frame.rows) + frame.payload
+
+
+def decode(data: bytes, *, segment_no: int) -> Iterator[Frame | Damage]:
+    """All sound frames of a segment in order, and every stretch between them that is not one.
+
+    A frame of another segment, or one whose rows are not new, is a leftover and counts as damage.
+    """
+    offset = next_row = damaged_from = 0
+    while offset < len(data):
+        frame = _frame_at(data, offset, segment_no)
+        if frame is None or frame.first_row < next_row:
+            offset = data.find(MAGIC, offset + 1)
+            if offset < 0:
+                break
+            continue
+        if damaged_from < offset:
+            yield Damage(damaged_from, offset - damaged_from)
+        yield frame
+        next_row = frame.first_row + frame.rows
+        offset = damaged_from = offset + HEADER.size + len(frame.payload)
+    if damaged_from < len(data):
+        yield Damage(damaged_from, len(data) - damaged_from)
+
+
+def _frame_at(data: bytes, offset: int, segment_no: int) -> Frame | None:
+    if len(data) - offset < HEADER.size:
+        return None
+    magic, size, crc, number, first_row, rows = HEADER.unpack_from(data, offset)
+    end = offset + HEADER.size + size
+    if magic != MAGIC or number != segment_no or size > PAYLOAD_BYTES_MAX or end > len(data):
+        return None
+    if zlib.crc32(memoryview(data)[offset + CHECKED_FROM : end]) != crc:
+        return None
+    return Frame(first_row, rows, data[offset + HEADER.size : end])

@@ -1,0 +1,213 @@
+"""Writer: payloads in, frames on disk out; the one process that writes a folder of the spool.
+
+`append` returns only after its frames are on disk. The next number exists as an open file before a segment is sealed,
+so that no number is used twice. The operating system is an argument, so that a test can take the power away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from evothesis.errors import SpoolBrokenError, SpoolFullError
+from evothesis.spool.frame import Frame, decode, encode
+from evothesis.spool.segments import OPEN, SEALED
+
+log = logging.getLogger(__name__)
+
+RECOVERED = ".recovered"  # a copy that is not complete yet
+
+# the file system refuses for now; anything else that fails is taken for a broken disk
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG})
+
+
+class Writer:
+    """One open segment and the lock of its folder. Not for several threads at once."""
+
+    def __init__(self, folder: Path, *, lock: int = -1, system: Any = os) -> None:
+        """Seal what a crash left open in `folder` and open the next segment. Raises as `append`."""
+        self.folder = folder
+        self.writer = int(folder.name)
+        self._lock = lock
+        self._system = system
+        self._descriptor = -1
+        self._segment_no = -1
+        self._offset = 0
+        self._next_row = 0
+        with self._classified():
+            self._recover()
+
+    @classmethod
+    def claim(cls, spool: Path) -> Self:
+        """Become the writer of a folder that nobody writes, or of a new one; seal what other free folders hold."""
+        spool.mkdir(parents=True, exist_ok=True, mode=0o750)
+        mine: Self | None = None
+        for folder in sorted(entry for entry in spool.iterdir() if entry.name.isdigit()):
+            lock = _lock(folder)
+            if lock is None:
+                continue
+            writer = cls(folder, lock=lock)
+            if mine:
+                writer.close()
+            else:
+                mine = writer
+        while mine is None:
+            # a new number for a new folder: numbers of a lost spool must not come back with other events
+            folder = spool / str(secrets.randbits(31))
+            folder.mkdir(mode=0o750)
+            lock = _lock(folder)
+            mine = cls(folder, lock=lock) if lock is not None else None
+        return mine
+
+    @property
+    def segment_bytes(self) -> int:
+        """The size of the open segment."""
+        return self._offset
+
+    def append(self, entries: Sequence[tuple[bytes, int]]) -> None:
+        """Write each (payload, its rows) as a frame; returns when all are on disk.
+
+        Raises SpoolFullError when there is no room: nothing of `entries` counts, a later call may succeed.
+        Raises SpoolBrokenError when the disk failed: this writer must not be used again.
+        """
+        frames = []
+        next_row = self._next_row
+        for payload, rows in entries:
+            frames.append(encode(Frame(next_row, rows, payload), segment_no=self._segment_no))
+            next_row += rows
+        data = b"".join(frames)
+        with self._classified():
+            try:
+                # at a fixed offset: what a failed attempt left behind is overwritten
+                self._write(self._descriptor, data, self._offset)
+            except OSError:
+                self._system.ftruncate(self._descriptor, self._offset)
+                raise
+            self._sync(self._descriptor)
+        self._offset += len(data)
+        self._next_row = next_row
+
+    def seal(self) -> None:
+        """Hand the open segment to the loader, if it holds anything, and open the next one. Raises as `append`."""
+        if not self._offset:
+            return
+        with self._classified():
+            number, descriptor = self._segment_no, self._descriptor
+            self._open(number + 1)
+            self._system.close(descriptor)
+            self._system.rename(self._path(number, OPEN), self._path(number, SEALED))
+
+    def close(self) -> None:
+        """Seal what is there and let another process have the folder."""
+        try:
+            self.seal()
+        finally:
+            self._system.close(self._descriptor)
+            os.close(self._lock)
+
+    def _path(self, segment_no: int, suffix: str) -> str:
+        return f"{self.folder}/{segment_no:012d}{suffix}"
+
+    def _open(self, segment_no: int) -> None:
+        descriptor = self._system.open(self._path(segment_no, OPEN), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
+        try:
+            self._sync_folder()
+        except OSError:
+            self._system.close(descriptor)
+            raise
+        self._descriptor, self._segment_no, self._offset, self._next_row = descriptor, segment_no, 0, 0
+
+    def _write(self, descriptor: int, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = self._system.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
+
+    def _sync(self, descriptor: int) -> None:
+        try:
+            self._system.fdatasync(descriptor)
+        except OSError as error:
+            # the kernel may have dropped the pages and marked them clean: a second sync of this file would lie
+            # (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020)
+            message = f"cannot sync a segment in {self.folder}: {error.strerror}"
+            raise SpoolBrokenError(message, hint="check the disk") from error
+
+    def _sync_folder(self) -> None:
+        descriptor = self._system.open(str(self.folder), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._system.fsync(descriptor)
+        finally:
+            self._system.close(descriptor)
+
+    def _recover(self) -> None:
+        names = self._system.listdir(str(self.folder))
+        left_open = sorted(int(name.removesuffix(OPEN)) for name in names if name.endswith(OPEN))
+        complete = [int(name.removesuffix(SEALED)) for name in names if name.endswith(SEALED)]
+        following = max([-1, *left_open, *complete]) + 1
+        sound = {number: self._sound_bytes(number) for number in left_open}
+        reusable = bool(left_open) and left_open[-1] == following - 1 and not sound[left_open[-1]]
+        self._open(following - 1 if reusable else following)
+        for number, data in sound.items():
+            if number == self._segment_no:
+                continue
+            if data and number not in complete:
+                self._copy(number, data)
+            self._system.unlink(self._path(number, OPEN))
+
+    def _sound_bytes(self, segment_no: int) -> bytes:
+        """An open segment up to its last sound frame: behind that nothing was acknowledged."""
+        descriptor = self._system.open(self._path(segment_no, OPEN), os.O_RDONLY)
+        try:
+            data = b""
+            while part := self._system.pread(descriptor, 2**20, len(data)):
+                data += part
+        finally:
+            self._system.close(descriptor)
+        parts = list(decode(data, segment_no=segment_no))
+        torn = 0 if not parts or isinstance(parts[-1], Frame) else parts[-1].size_bytes
+        if torn:
+            log.warning("Torn end dropped.", extra={"writer": self.writer, "segment_no": segment_no, "bytes": torn})
+        return data[: len(data) - torn]
+
+    def _copy(self, segment_no: int, data: bytes) -> None:
+        """Seal `data` as a new file: of the old one some pages may never have reached the disk."""
+        path = self._path(segment_no, RECOVERED)
+        descriptor = self._system.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
+        try:
+            self._write(descriptor, data, 0)
+            self._sync(descriptor)
+        finally:
+            self._system.close(descriptor)
+        self._system.rename(path, self._path(segment_no, SEALED))
+        self._sync_folder()
+        log.warning("Segment recovered.", extra={"writer": self.writer, "segment_no": segment_no, "bytes": len(data)})
+
+    @contextmanager
+    def _classified(self) -> Iterator[None]:
+        """Turn an OSError into the answer to "may a later call succeed?"."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                message = f"cannot write to {self.folder}: {error.strerror}"
+                raise SpoolFullError(message, hint="make room on the disk") from error
+            message = f"cannot write to {self.folder}: {error.strerror}"
+            raise SpoolBrokenError(message, hint="check the disk") from error
+
+
+def _lock(folder: Path) -> int | None:
+    """The lock of a folder as an open descriptor, None when another process has it."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

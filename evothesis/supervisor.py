@@ -1,0 +1,189 @@
+"""Supervisor: programs in, running processes out, until told to stop.
+
+Forks one process per program, starts those that die again with growing pauses, stops all in order. It does nothing
+else, so that nothing else can stop it; signals, deaths and readiness all arrive through one selector.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from setproctitle import setproctitle
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.1, 5.0
+HEALTHY_SECONDS = 10  # a process that lived this long starts again without a pause
+STOP_SECONDS_MAX = 9  # of one group; systemd and people expect ten in all
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+Ready = Callable[[], None]
+
+
+class Program(NamedTuple):
+    """What one process does. `main` calls its argument when it is ready, and returns when it got SIGTERM."""
+
+    name: str
+    main: Callable[[Ready], None]
+
+
+@dataclass
+class _Process:
+    program: Program
+    pid: int = 0  # 0: not running
+    started_at: float = 0
+    start_at: float = 0
+    pause_seconds: float = RESTART_SECONDS_MIN
+    ready: bool = False
+    ready_pipe: int = field(default=-1)
+
+
+class Supervisor:
+    """Groups of programs: all start together; on the way down a group ends before the next one is told to."""
+
+    def __init__(self, groups: Sequence[Sequence[Program]], *, tend: Callable[[], None], in_child: Callable[[], None]) -> None:
+        """`tend` is called at least every second in the parent; `in_child` first of all in every child."""
+        self._groups = [[_Process(program) for program in group] for group in groups]
+        self._tend = tend
+        self._in_child = in_child
+        self._selector = selectors.DefaultSelector()
+        self._wake = socket.socketpair()
+        self._stopping = False
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Run until SIGTERM or SIGINT; `on_ready` is called once, when every program was ready."""
+        for end in self._wake:
+            end.setblocking(False)
+        self._selector.register(self._wake[0], selectors.EVENT_READ)
+        signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        announced = False
+        while not self._stopping:
+            self._reap()
+            self._start_due()
+            self._tend()
+            if not announced and all(process.ready for process in self._processes()):
+                announced = True
+                on_ready()
+                notify("READY=1")
+            self._wait(1.0)
+        notify("STOPPING=1")
+        for group in self._groups:
+            self._stop_group(group)
+        signal.set_wakeup_fd(-1)
+
+    def _processes(self) -> list[_Process]:
+        return [process for group in self._groups for process in group]
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _wait(self, seconds_max: float) -> None:
+        due = [process.start_at - time.monotonic() for process in self._processes() if not process.pid]
+        for key, _ in self._selector.select(max(0, min([seconds_max, *due]))):
+            if isinstance(key.fileobj, socket.socket):
+                with suppress(BlockingIOError):
+                    key.fileobj.recv(4096)
+            else:
+                process = key.data
+                process.ready = os.read(process.ready_pipe, 1) != b""
+                self._forget_pipe(process)
+
+    def _start_due(self) -> None:
+        for process in self._processes():
+            if not process.pid and process.start_at <= time.monotonic():
+                self._fork(process)
+
+    def _fork(self, process: _Process) -> None:
+        read, write = os.pipe()
+        parent = os.getpid()
+        process.pid = os.fork()
+        if process.pid == 0:
+            os.close(read)
+            self._become(process.program, parent, write)
+        os.close(write)
+        process.started_at = time.monotonic()
+        process.ready_pipe = read
+        self._selector.register(read, selectors.EVENT_READ, process)
+
+    def _become(self, program: Program, parent: int, ready_pipe: int) -> None:
+        """Be the child: never returns."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of us; the parent keeps the order
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+            self._selector.close()
+            self._in_child()
+            setproctitle(f"evothesis: {program.name}")
+
+            def ready() -> None:
+                os.write(ready_pipe, b"1")
+                os.close(ready_pipe)
+
+            program.main(ready)
+            code = 0
+        except BaseException:  # the process ends here whatever happened; the parent sees the code
+            log.exception("Process failed.", extra={"program": program.name})
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        for process in self._processes():
+            if not process.pid or os.waitpid(process.pid, os.WNOHANG) == (0, 0):
+                continue
+            now = time.monotonic()
+            if now - process.started_at > HEALTHY_SECONDS:
+                process.pause_seconds = RESTART_SECONDS_MIN
+            if not self._stopping:
+                log.warning("Process ended, starting it again.", extra={
+                    "program": process.program.name, "pid": process.pid, "pause_seconds": process.pause_seconds,
+                })
+            process.start_at = now + process.pause_seconds
+            process.pause_seconds = min(process.pause_seconds * 2, RESTART_SECONDS_MAX)
+            process.pid = 0
+            self._forget_pipe(process)
+
+    def _forget_pipe(self, process: _Process) -> None:
+        if process.ready_pipe >= 0:
+            self._selector.unregister(process.ready_pipe)
+            os.close(process.ready_pipe)
+            process.ready_pipe = -1
+
+    def _stop_group(self, group: list[_Process]) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in group:
+                if process.pid:
+                    os.kill(process.pid, number)
+            deadline = time.monotonic() + STOP_SECONDS_MAX
+            while any(process.pid for process in group) and time.monotonic() < deadline:
+                self._reap()
+                time.sleep(0.01)
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing happens under anything else."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect("\0" + address[1:] if address.startswith("@") else address)
+            sender.sendall(state.encode())
