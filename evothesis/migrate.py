@@ -102,6 +102,13 @@ def migrate(connection: pg.Connection) -> list[Migration]:
             connection.execute("select pg_advisory_unlock(%(lock)s)", {"lock": LOCK})
 
 
+def require_current(connection: pg.Connection) -> None:
+    """Raise MigrationError unless the schema is the one that this version works with."""
+    if waiting := pending(connection):
+        message = f"the database lacks {len(waiting)} migrations, the first is {waiting[0].name}"
+        raise MigrationError(message, hint="run `evothesis migrate`, or start `evothesis serve`")
+
+
 def _apply(connection: pg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction():

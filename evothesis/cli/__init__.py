@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evothesis import __version__
-from evothesis.cli import migrate, serve
+from evothesis.cli import export, migrate, serve, usage
 from evothesis.errors import EvothesisError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command("serve")(serve.command)
 app.command("migrate")(migrate.command)
+app.command("usage")(usage.command)
+app.add_typer(export.app, name="export")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback

@@ -1,0 +1,148 @@
+"""Ledger: what was planned, rendered, stored and published, in the database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from evothesis import pg
+from evothesis.exporter.encode import Encoded
+from evothesis.exporter.plan import Chunk, Load
+from evothesis.exporter.read import Planned
+
+LOCK = 0x65766F657870  # "evoexp": any number that nothing else here locks
+
+UNPLANNED = """
+-- a visible load implies that all loads of its writer before it are visible, with their events
+select l.writer, l.segment_no, l.hour, l.accepted, l.first_received_at, l.last_received_at
+  from writers w
+  left join lateral (
+    select max(r.last_segment_no) as segment_no from export_ranges r where r.writer = w.writer
+  ) planned on true
+  join loads l on l.writer = w.writer and l.segment_no > coalesce(planned.segment_no, -1)
+ order by l.writer, l.segment_no
+"""
+PLAN = """
+insert into exports (export_id, export_key, hour, first_received_at, last_received_at, rows)
+select coalesce(max(export_id), 0) + 1, %(key)s, %(hour)s, %(first_received_at)s, %(last_received_at)s, %(rows)s
+  from exports
+returning export_id
+"""
+PLAN_RANGE = """
+insert into export_ranges (export_id, writer, previous_segment_no, first_segment_no, last_segment_no)
+values (%(export_id)s, %(writer)s, nullif(%(first)s - 1, -1), %(first)s, %(last)s)
+"""
+ADD_DELIVERIES = """
+-- an hour without a stored event has no file: it is published as a range of loads only
+insert into deliveries (destination, export_id, format, key, state, rows)
+select %(destination)s, e.export_id, %(format)s,
+       format('events/dt=%%s/hr=%%s/%%s.%%s', to_char(e.hour, 'YYYY-MM-DD'), to_char(e.hour, 'HH24'), e.export_key,
+              %(extension)s::text),
+       case when e.rows = 0 then 'stored' else 'planned' end, e.rows
+  from exports e
+on conflict do nothing
+"""
+UNFINISHED = """
+select d.destination, d.format, d.key, d.state, d.sha256,
+       e.export_id, e.export_key, e.hour, e.first_received_at, e.last_received_at, e.rows
+  from deliveries d join exports e using (export_id)
+ where d.state in ('planned', 'rendered') and d.destination = any(%(destinations)s)
+ order by e.export_id, d.format, d.destination
+"""
+RENDERED = """
+update deliveries
+   set state = 'rendered', bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s, changed_at = now()
+ where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
+"""
+STORED = """
+update deliveries set state = 'stored', error = null, changed_at = now()
+ where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
+"""
+FAILED = """
+update deliveries set attempts = attempts + 1, error = %(error)s, changed_at = now()
+ where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
+"""
+PENDING = "select count(*) as pending from deliveries where state <> 'published' and destination = any(%(destinations)s)"
+
+
+class Delivery(NamedTuple):
+    """One file for one destination that is not stored yet."""
+
+    destination: str
+    format: str
+    key: str
+    state: str
+    sha256: bytes | None
+    planned: Planned
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its primary key."""
+        return {"destination": self.destination, "export_id": self.planned.export_id, "format": self.format}
+
+
+def unplanned(connection: pg.Connection) -> list[Load]:
+    """Loads that no chunk holds, by writer and number."""
+    return [Load(**row) for row in connection.execute(UNPLANNED).fetchall()]
+
+
+def plan(connection: pg.Connection, planned: list[Chunk], *, instance: str) -> None:
+    """Record chunks; in one transaction, so that a crash leaves all of them or none."""
+    with connection.transaction():
+        for chunk in planned:
+            fields = chunk._asdict() | {"key": chunk.key(instance)}
+            del fields["ranges"]
+            export_id = pg.one(connection, PLAN, fields)["export_id"]
+            for writer, first, last in chunk.ranges:
+                connection.execute(
+                    PLAN_RANGE, {"export_id": export_id, "writer": writer, "first": first, "last": last}
+                )
+
+
+def add_deliveries(connection: pg.Connection, destination: str, form: str, extension: str) -> None:
+    """Let a destination have every chunk in a format; those that it has already stay as they are."""
+    connection.execute(ADD_DELIVERIES, {"destination": destination, "format": form, "extension": extension})
+
+
+def unfinished(connection: pg.Connection, destinations: list[str]) -> list[Delivery]:
+    """What is not stored yet, chunk by chunk, so that a chunk is rendered once for all destinations."""
+    deliveries = []
+    for row in connection.execute(UNFINISHED, {"destinations": destinations}).fetchall():
+        planned = Planned(**{name: row[name] for name in Planned._fields})
+        deliveries.append(
+            Delivery(row["destination"], row["format"], row["key"], row["state"], row["sha256"], planned)
+        )
+    return deliveries
+
+
+def rendered(connection: pg.Connection, delivery: Delivery, file: Encoded) -> None:
+    """The file's digest, recorded before its first byte leaves."""
+    connection.execute(
+        RENDERED,
+        delivery.identity
+        | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)},
+    )
+
+
+def stored(connection: pg.Connection, delivery: Delivery) -> None:
+    """The object was read back and is right."""
+    connection.execute(STORED, delivery.identity)
+
+
+def failed(connection: pg.Connection, delivery: Delivery, error: Exception) -> None:
+    """What went wrong, for `export status`."""
+    connection.execute(FAILED, delivery.identity | {"error": str(error)})
+
+
+def pending(connection: pg.Connection, destinations: list[str]) -> int:
+    """Number of files that are not published yet."""
+    return int(pg.one(connection, PENDING, {"destinations": destinations})["pending"])
+
+
+def now(connection: pg.Connection) -> datetime:
+    """The database's clock, which all recorded times share."""
+    moment = pg.one(connection, "select now() as now")["now"]
+    assert isinstance(moment, datetime)  # noqa: S101 - the type of now()
+    return moment

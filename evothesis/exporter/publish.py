@@ -1,0 +1,161 @@
+"""Publish: stored files in, one manifest more in a destination's chain out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from evothesis import pg
+from evothesis.errors import DeliveryError
+from evothesis.exporter import ledger, manifest
+from evothesis.exporter.encode import SCHEMA_VERSION
+from evothesis.exporter.store import Store
+
+log = logging.getLogger(__name__)
+
+UNPUBLISHED = """
+select sequence, key, body, sha256, rows, files, bytes, created_at
+  from manifests where destination = %(destination)s and published_at is null order by sequence
+"""
+NEWEST = "select sequence, sha256 from manifests where destination = %(destination)s order by sequence desc limit 1"
+STORED = """
+select export_id, format, key, rows, bytes, sha256, rows_by_site
+  from deliveries where destination = %(destination)s and state = 'stored' order by export_id, format
+"""
+RANGES = """
+select writer, first_segment_no as first, last_segment_no as last
+  from export_ranges where export_id = any(%(exports)s) order by writer, first_segment_no
+"""
+RECORD = """
+insert into manifests (destination, sequence, key, body, sha256, rows, files, bytes, created_at)
+values (%(destination)s, %(sequence)s, %(key)s, %(body)s, %(sha256)s, %(rows)s, %(files)s, %(bytes)s, %(created_at)s)
+"""
+ASSIGN = """
+update deliveries set manifest_sequence = %(sequence)s
+ where destination = %(destination)s and state = 'stored' and export_id = any(%(exports)s)
+"""
+PUBLISHED = """
+with published as (
+  update manifests set published_at = now() where destination = %(destination)s and sequence = %(sequence)s
+)
+update deliveries set state = 'published', changed_at = now()
+ where destination = %(destination)s and manifest_sequence = %(sequence)s
+"""
+TOTALS = """
+select sum(rows)::bigint as rows, sum(files)::bigint as files, sum(bytes)::bigint as bytes
+  from manifests where destination = %(destination)s and published_at is not null
+"""
+
+
+class Published(NamedTuple):
+    """A manifest that now lies in the bucket."""
+
+    destination: str
+    manifest: int
+    rows: int
+    files: int
+    bytes: int
+
+
+def publish(
+    connection: pg.Connection, destination: str, store: Store, *, instance: str, key: Ed25519PrivateKey
+) -> list[Published]:
+    """Finish manifests that an earlier run began, then list what was stored since. Raises DeliveryError.
+
+    A manifest's bytes are recorded before they are put, so that an attempt after a crash puts the same ones.
+    """
+    done = [_put(connection, destination, store, row, instance) for row in _unpublished(connection, destination)]
+    if _record(connection, destination, instance=instance, key=key):
+        done += [_put(connection, destination, store, row, instance) for row in _unpublished(connection, destination)]
+    return done
+
+
+def _unpublished(connection: pg.Connection, destination: str) -> list[dict[str, Any]]:
+    return connection.execute(UNPUBLISHED, {"destination": destination}).fetchall()
+
+
+def _record(connection: pg.Connection, destination: str, *, instance: str, key: Ed25519PrivateKey) -> bool:
+    with connection.transaction():
+        files = connection.execute(STORED, {"destination": destination}).fetchall()
+        if not files:
+            return False
+        newest = connection.execute(NEWEST, {"destination": destination}).fetchone()
+        sequence = newest["sequence"] + 1 if newest else 1
+        created_at = ledger.now(connection)
+        exports = sorted({file["export_id"] for file in files})
+        # a chunk in several formats holds its rows once
+        counted = {file["export_id"]: file for file in files}.values()
+        rows_by_site: Counter[str] = Counter()
+        for file in counted:
+            rows_by_site.update(file["rows_by_site"] or {})
+        listed = [file for file in files if file["rows"]]
+        body = manifest.signed(
+            {
+                "version": manifest.VERSION,
+                "instance": instance,
+                "sequence": sequence,
+                "created_at": created_at.isoformat(),
+                "previous_sha256": newest["sha256"].hex() if newest else None,
+                "loads": connection.execute(RANGES, {"exports": exports}).fetchall(),
+                "rows": rows_by_site.total(),
+                "rows_by_site": dict(sorted(rows_by_site.items())),
+                "files": [
+                    {
+                        "key": file["key"],
+                        "format": file["format"],
+                        "rows": file["rows"],
+                        "bytes": file["bytes"],
+                        "sha256": file["sha256"].hex(),
+                        "schema_version": SCHEMA_VERSION,
+                    }
+                    for file in listed
+                ],
+            },
+            key,
+        )
+        connection.execute(
+            RECORD,
+            {
+                "destination": destination,
+                "sequence": sequence,
+                "key": manifest.key_of(sequence),
+                "body": body,
+                "sha256": hashlib.sha256(body).digest(),
+                "rows": rows_by_site.total(),
+                "files": len(listed),
+                "bytes": sum(file["bytes"] for file in listed),
+                "created_at": created_at,
+            },
+        )
+        connection.execute(ASSIGN, {"destination": destination, "sequence": sequence, "exports": exports})
+    return True
+
+
+def _put(connection: pg.Connection, destination: str, store: Store, row: dict[str, Any], instance: str) -> Published:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(row["body"])
+        file.flush()
+        created = store.create(row["key"], Path(file.name), row["sha256"])
+    if store.digest(row["key"]) != row["sha256"]:
+        message = f"{destination}: {row['key']} {'was not stored as it was sent' if created else 'is not ours'}"
+        raise DeliveryError(message, hint="somebody else writes here: give each instance its own prefix")
+    connection.execute(PUBLISHED, {"destination": destination, "sequence": row["sequence"]})
+    totals = pg.one(connection, TOTALS, {"destination": destination})
+    latest = {
+        "instance": instance,
+        "manifest": row["sequence"],
+        "key": row["key"],
+        "sha256": row["sha256"].hex(),
+        "created_at": row["created_at"].isoformat(),
+        "totals": totals,
+    }
+    store.replace(manifest.LATEST, json.dumps(latest, indent=2).encode())
+    log.info("Manifest published.", extra={"destination": destination, "manifest": row["sequence"], "rows": row["rows"]})
+    return Published(destination, row["sequence"], row["rows"], row["files"], row["bytes"])

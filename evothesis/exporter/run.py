@@ -1,0 +1,120 @@
+"""Run: one export from plan to manifest; the only file that knows all the others."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from evothesis import pg
+from evothesis.config import Config
+from evothesis.errors import DeliveryError, EvothesisError, UnreachableError
+from evothesis.exporter import ledger
+from evothesis.exporter.encode import EXTENSIONS, Encoded, encode
+from evothesis.exporter.ledger import Delivery
+from evothesis.exporter.manifest import signing_key
+from evothesis.exporter.plan import chunks
+from evothesis.exporter.publish import Published, publish
+from evothesis.exporter.read import read
+from evothesis.exporter.store import Store, store
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]  # files done, files to do
+
+
+class Outcome(NamedTuple):
+    """What a run achieved; destinations that failed, with their reason, did not hold up the others."""
+
+    published: list[Published]
+    failed: dict[str, EvothesisError]
+    pending: int
+
+
+def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcome:
+    """Plan all new loads and deliver everything that is due to each destination.
+
+    Raises DeliveryError when another export runs, or when a chunk's rows are not all there.
+    """
+    if not pg.one(connection, "select pg_try_advisory_lock(%(lock)s) as mine", {"lock": ledger.LOCK})["mine"]:
+        message = "another export runs"
+        raise DeliveryError(message, hint="wait for it to end")
+    key = signing_key(config.export.signing_key_path)
+    loads = ledger.unplanned(connection)
+    if loads:
+        ledger.plan(connection, chunks(loads, rows_max=config.export.rows_max), instance=config.instance)
+    for destination in config.export.destination:
+        for form in destination.formats:
+            ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
+    stores = {destination.name: store(destination) for destination in config.export.destination}
+    failed = _deliver_all(connection, stores, progress)
+    published: list[Published] = []
+    for name, target in stores.items():
+        try:
+            # what was stored before a failure is published: the engineer need not wait for the rest
+            published += publish(connection, name, target, instance=config.instance, key=key)
+        except (DeliveryError, UnreachableError) as error:
+            failed.setdefault(name, error)
+    for name, error in failed.items():
+        log.error("Destination failed.", extra={"destination": name, "reason": str(error)})
+    return Outcome(published, failed, ledger.pending(connection, list(stores)))
+
+
+def _deliver_all(connection: pg.Connection, stores: dict[str, Store], progress: Progress) -> dict[str, EvothesisError]:
+    due = ledger.unfinished(connection, list(stores))
+    failed: dict[str, EvothesisError] = {}
+    with tempfile.TemporaryDirectory(prefix="evothesis-export-") as folder:
+        rendered: dict[tuple[int, str], Encoded] = {}
+        for done, delivery in enumerate(due):
+            progress(done, len(due))
+            if delivery.destination in failed:
+                continue
+            same = (delivery.planned.export_id, delivery.format)
+            if same not in rendered:
+                for old in rendered.values():
+                    old.path.unlink()
+                rendered.clear()
+            try:
+                _deliver(connection, stores[delivery.destination], delivery, rendered, Path(folder))
+            except (DeliveryError, UnreachableError) as error:
+                failed[delivery.destination] = error
+                ledger.failed(connection, delivery, error)
+        progress(len(due), len(due))
+    return failed
+
+
+def _deliver(
+    connection: pg.Connection,
+    target: Store,
+    delivery: Delivery,
+    rendered: dict[tuple[int, str], Encoded],
+    folder: Path,
+) -> None:
+    """Bring one file to one destination. What an earlier run left there under a recorded digest is done."""
+    if delivery.sha256 is not None and target.digest(delivery.key) == delivery.sha256:
+        ledger.stored(connection, delivery)
+        return
+    same = (delivery.planned.export_id, delivery.format)
+    if same not in rendered:
+        rendered[same] = _render(connection, delivery, folder)
+    file = rendered[same]
+    ledger.rendered(connection, delivery, file)
+    created = target.create(delivery.key, file.path, file.sha256)
+    if target.digest(delivery.key) != file.sha256:
+        message = f"{delivery.key} {'was not stored as it was sent' if created else 'exists with another content'}"
+        raise DeliveryError(message, hint="nothing was overwritten; see who else writes to this prefix")
+    ledger.stored(connection, delivery)
+    log.info("File delivered.", extra={"destination": delivery.destination, "key": delivery.key, "rows": file.rows})
+
+
+def _render(connection: pg.Connection, delivery: Delivery, folder: Path) -> Encoded:
+    rows = folder / "rows.csv"
+    read(connection, delivery.planned, rows)
+    file = encode(rows, folder / f"{delivery.planned.export_key}.{delivery.format}")
+    rows.unlink()
+    if file.rows != delivery.planned.rows:
+        message = f"{delivery.key} has {file.rows} rows where the loads counted {delivery.planned.rows}"
+        raise DeliveryError(message, hint="events were removed from the database; nothing was delivered")
+    return file

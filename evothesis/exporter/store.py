@@ -1,0 +1,212 @@
+"""Store: the four things that are asked of a bucket or a folder. The only file that knows boto3."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from evothesis.config import Destination
+from evothesis.errors import DeliveryError, UnreachableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TIMEOUT_SECONDS = 60
+ATTEMPTS = 5  # boto3's own, with pauses; what fails then is tried again by the next run
+_TRANSIENT_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
+
+
+class Store(Protocol):
+    """Keys are relative to the destination's prefix."""
+
+    def create(self, key: str, source: Path, sha256: bytes) -> bool:
+        """Create an object; False when the key exists. Raises DeliveryError and UnreachableError."""
+
+    def digest(self, key: str) -> bytes | None:
+        """The SHA-256 of an object as it is stored, None when there is none."""
+
+    def read(self, key: str) -> bytes | None:
+        """A small object's bytes, None when there is none."""
+
+    def replace(self, key: str, body: bytes) -> None:
+        """Create or overwrite a small object."""
+
+
+def store(destination: Destination) -> Store:
+    """The store of a destination."""
+    if destination.url.startswith("file:"):
+        return Folder(Path(destination.url.removeprefix("file://").removeprefix("file:")))
+    return Bucket(destination)
+
+
+class Folder:
+    """A local folder. An object appears under its name only when it is complete and on disk."""
+
+    def __init__(self, path: Path) -> None:
+        """The folder is made when the first object is."""
+        self._path = path
+
+    def create(self, key: str, source: Path, sha256: bytes) -> bool:  # noqa: ARG002 - a bucket needs it
+        """See Store."""
+        with self._reported(key), self._unfinished(key) as (unfinished, final):
+            with source.open("rb") as reader, unfinished.open("wb") as writer:
+                while block := reader.read(2**20):
+                    writer.write(block)
+                writer.flush()
+                os.fsync(writer.fileno())
+            try:
+                os.link(unfinished, final)  # unlike a rename it refuses to replace
+            except FileExistsError:
+                return False
+        return True
+
+    def digest(self, key: str) -> bytes | None:
+        """See Store."""
+        with self._reported(key):
+            try:
+                with (self._path / key).open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").digest()
+            except FileNotFoundError:
+                return None
+
+    def read(self, key: str) -> bytes | None:
+        """See Store."""
+        with self._reported(key):
+            try:
+                return (self._path / key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def replace(self, key: str, body: bytes) -> None:
+        """See Store."""
+        with self._reported(key), self._unfinished(key) as (unfinished, final):
+            unfinished.write_bytes(body)
+            os.replace(unfinished, final)
+
+    @contextmanager
+    def _unfinished(self, key: str) -> Iterator[tuple[Path, Path]]:
+        final = self._path / key
+        final.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+        try:
+            yield unfinished, final
+        finally:
+            unfinished.unlink(missing_ok=True)
+        descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _reported(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"cannot reach {self._path / key}: {error.strerror}"
+            raise DeliveryError(message, hint="is the folder writable, and is there room?") from error
+
+
+class Bucket:
+    """An S3 bucket, or one of an S3-compatible store."""
+
+    def __init__(self, destination: Destination) -> None:
+        """Connect lazily; credentials are the configured ones, else those of the usual AWS chain."""
+        import boto3  # noqa: PLC0415 - 0.2 s that only S3 needs
+        from botocore.config import Config  # noqa: PLC0415
+
+        parts = urlsplit(destination.url)
+        self._bucket = parts.netloc
+        self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+        self._client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=destination.endpoint or None,
+            region_name=destination.region,
+            aws_access_key_id=destination.access_key_id or None,
+            aws_secret_access_key=destination.secret_access_key or None,
+            config=Config(
+                connect_timeout=10,
+                read_timeout=TIMEOUT_SECONDS,
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                # one checksum, the one that the manifest names; others are unknown to some compatible stores
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"addressing_style": "path"} if destination.endpoint else {},
+            ),
+        )
+
+    def create(self, key: str, source: Path, sha256: bytes) -> bool:
+        """See Store."""
+        with source.open("rb") as body, self._reported(key) as failure:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=self._prefix + key,
+                Body=body,
+                IfNoneMatch="*",
+                ChecksumSHA256=base64.b64encode(sha256).decode(),
+            )
+        return failure.get("status") != 412  # noqa: PLR2004 - Precondition Failed
+
+    def digest(self, key: str) -> bytes | None:
+        """See Store. The store's own checksum where it keeps one, else that of the object read back."""
+        with self._reported(key) as failure:
+            head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key, ChecksumMode="ENABLED")
+            if checksum := head.get("ChecksumSHA256"):
+                return base64.b64decode(checksum)
+            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
+            digest = hashlib.sha256()
+            for block in body.iter_chunks(2**20):
+                digest.update(block)
+            return digest.digest()
+        assert failure  # noqa: S101 - the block returns or fails
+        return None
+
+    def read(self, key: str) -> bytes | None:
+        """See Store."""
+        with self._reported(key):
+            return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+        return None
+
+    def replace(self, key: str, body: bytes) -> None:
+        """See Store."""
+        with self._reported(key):
+            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)
+
+    @contextmanager
+    def _reported(self, key: str) -> Iterator[dict[str, Any]]:
+        """Turn what boto3 raises into what a person can mend; 404 and 412 are answers, handed on as a status."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+        answer: dict[str, Any] = {}
+        where = f"{self._bucket}/{self._prefix}{key}"
+        try:
+            yield answer
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            code = error.response.get("Error", {}).get("Code", "")
+            if (status == 404 and code != "NoSuchBucket") or status == 412:  # noqa: PLR2004
+                answer["status"] = status
+                return
+            message = f"cannot reach s3://{where}: {code or error}"
+            if status in _TRANSIENT_STATUSES:
+                raise UnreachableError(message, hint="run the export again") from error
+            raise DeliveryError(message, hint=_HINTS.get(code, "check the destination's url and credentials")) from error
+        except BotoCoreError as error:
+            message = f"cannot reach s3://{where}: {error}"
+            raise UnreachableError(message, hint="check endpoint and network, and run the export again") from error
+
+
+_HINTS = {
+    "NoSuchBucket": "create the bucket, or correct export.destination.url",
+    "AccessDenied": "allow s3:PutObject and s3:GetObject on the prefix to these credentials",
+    "InvalidAccessKeyId": "correct export.destination.access_key_id",
+    "SignatureDoesNotMatch": "correct export.destination.secret_access_key",
+    "PermanentRedirect": "correct export.destination.region",
+}

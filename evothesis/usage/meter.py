@@ -1,0 +1,74 @@
+"""Meter: what a month counted, from the ledger that the loads wrote."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Literal, NamedTuple
+
+from psycopg import sql
+
+from evothesis import pg
+from evothesis.errors import ConfigurationError
+
+Group = Literal["site", "day"]
+
+# by site or by day in one query; a group's name is text in both
+COUNTS = """
+select {group}::text as name,
+       sum(accepted)::bigint as events, sum(accepted - bots)::bigint as billable, sum(duplicate)::bigint as duplicates,
+       sum(bots)::bigint as bots, sum(rejected)::bigint as rejected, sum(withheld)::bigint as withheld
+  from usage_ledger
+ where usage_day >= %(first)s and usage_day < %(next)s
+ group by 1
+ order by 1
+"""
+
+
+class Counts(NamedTuple):
+    """Events of one site or one day. `billable` are stored events that no bot sent."""
+
+    name: str
+    events: int
+    billable: int
+    duplicates: int
+    bots: int
+    rejected: int
+    withheld: int
+
+
+class Month(NamedTuple):
+    """A calendar month in UTC."""
+
+    year: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Month:
+        """`2026-11`. Raises ConfigurationError."""
+        match = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text)
+        if match is None or match[1] == "0000":
+            message = f"{text!r} is not a month"
+            raise ConfigurationError(message, hint="write it as YYYY-MM, for example 2026-11")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def first(self) -> date:
+        """Its first day."""
+        return date(self.year, self.number, 1)
+
+    @property
+    def next(self) -> date:
+        """The first day after it."""
+        return date(self.year + self.number // 12, self.number % 12 + 1, 1)
+
+    def __str__(self) -> str:
+        """As it is parsed."""
+        return f"{self.year:04d}-{self.number:02d}"
+
+
+def counts(connection: pg.Connection, month: Month, by: Group) -> list[Counts]:
+    """The month's counts per site or per day."""
+    column = {"site": "site_id", "day": "usage_day"}[by]
+    query = sql.SQL(COUNTS).format(group=sql.Identifier(column))
+    return [Counts(**row) for row in connection.execute(query, {"first": month.first, "next": month.next}).fetchall()]
