@@ -23,7 +23,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table of the configuration file; a key that it does not name is an error."""
 
 
-class Server(Table):
+class Server(Table, frozen=True, kw_only=True):
     """The public listener."""
 
     host: str = "0.0.0.0"  # noqa: S104 - the public collector is meant to be reached from everywhere
@@ -34,7 +34,7 @@ class Server(Table):
     script_path: HttpPath = "/tracking.js"
 
 
-class Admin(Table):
+class Admin(Table, frozen=True, kw_only=True):
     """The operator's listener."""
 
     host: str = "127.0.0.1"
@@ -42,28 +42,28 @@ class Admin(Table):
     token: str = ""
 
 
-class Privacy(Table):
+class Privacy(Table, frozen=True, kw_only=True):
     """What is taken away before anything touches a disk."""
 
     ip: Literal["truncate", "full", "hash", "none"] = "truncate"
     signals: Literal["drop", "anonymise", "ignore"] = "drop"
 
 
-class Limits(Table):
+class Limits(Table, frozen=True, kw_only=True):
     """Requests per second; 0 is no limit."""
 
     per_address: NonNegative = 50
     per_site: NonNegative = 0
 
 
-class Spool(Table):
+class Spool(Table, frozen=True, kw_only=True):
     """Where accepted events wait for the database."""
 
     path: Path = Path("var/spool")
     bytes_max: Positive = 4_294_967_296
 
 
-class Database(Table):
+class Database(Table, frozen=True, kw_only=True):
     """PostgreSQL."""
 
     url: str = "embedded"
@@ -76,7 +76,7 @@ class Database(Table):
         return self.url == "embedded"
 
 
-class Destination(Table):
+class Destination(Table, frozen=True, kw_only=True):
     """One bucket or folder that receives everything."""
 
     name: Name = "client"
@@ -88,7 +88,7 @@ class Destination(Table):
     secret_access_key: str = ""
 
 
-class Export(Table):
+class Export(Table, frozen=True, kw_only=True):
     """Delivery to buckets."""
 
     rows_max: Positive = 1_000_000
@@ -96,7 +96,7 @@ class Export(Table):
     destination: tuple[Destination, ...] = (Destination(),)
 
 
-class Usage(Table):
+class Usage(Table, frozen=True, kw_only=True):
     """What events cost."""
 
     rate_per_thousand: Decimal = Decimal("0.01")
@@ -109,13 +109,13 @@ class Usage(Table):
             raise ValueError(message)
 
 
-class Logging(Table):
+class Logging(Table, frozen=True, kw_only=True):
     """The log on stderr."""
 
     format: Literal["text", "json"] = "text"
 
 
-class Config(Table):
+class Config(Table, frozen=True, kw_only=True):
     """Everything that can be set."""
 
     instance: Name = "evothesis"

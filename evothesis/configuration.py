@@ -38,12 +38,19 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
     _apply_environment(document, environment)
     _read_twins(document)
     try:
-        config = msgspec.convert(document, Config, strict=False)
+        config = msgspec.convert(document, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         message = f"{source}{_line_of_error(text, str(error))}: {error}"
         raise ConfigurationError(message, hint="compare with config.example.toml") from error
     _check_destinations(config, source)
     return config
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    message = f"Expected a {'path' if kind is Path else kind.__name__}, got {value!r}"
+    raise ValueError(message)
 
 
 def _read(path: Path) -> str:
@@ -68,7 +75,9 @@ def _check_names(document: dict[str, Any], table: type[Table], *, source: str, t
             near = difflib.get_close_matches(key, fields, n=1)
             where = f" in [{table_name}]" if table_name else ""
             message = f"{source}{_line(text, key, table_name)}: unknown key {key!r}{where}"
-            raise ConfigurationError(message, hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}")
+            raise ConfigurationError(
+                message, hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+            )
         inner = _table_of(field)
         if inner is None:
             continue

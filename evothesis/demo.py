@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -21,20 +22,19 @@ _POOL = web.AppKey("pool", AsyncConnectionPool)
 def demo_application(url: str, collector: str) -> web.Application:
     """The pages, with `collector` (an origin) put into their tags, and `GET /recent` for their live panel."""
     application = web.Application()
+    pages = {file.name: file.read_bytes().replace(b"{{collector}}", collector.encode()) for file in PAGES.iterdir()}
 
     async def database(application: web.Application) -> AsyncIterator[None]:
         async with pool(url, name="demo") as connections:
             application[_POOL] = connections
             yield
 
-    async def page(request: web.Request) -> web.StreamResponse:
-        file = (PAGES / (request.match_info["name"] or "index.html")).resolve()
-        if not file.is_relative_to(PAGES.resolve()) or not file.is_file():
+    async def page(request: web.Request) -> web.Response:
+        name = request.match_info["name"] or "index.html"
+        if name not in pages:
             raise web.HTTPNotFound
-        if file.suffix != ".html":
-            return web.FileResponse(file)
-        text = file.read_text(encoding="utf-8").replace("{{collector}}", collector)
-        return web.Response(text=text, content_type="text/html", headers={"Cache-Control": "no-store"})
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return web.Response(body=pages[name], content_type=kind, charset="utf-8", headers={"Cache-Control": "no-store"})
 
     async def recent(request: web.Request) -> web.Response:
         body = await recent_events(request.app[_POOL], limit=EVENTS_SHOWN_MAX)

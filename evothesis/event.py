@@ -25,6 +25,8 @@ COLUMNS = (
 )
 REJECTED_COLUMNS = ("created_at", "site_id", "code", "message", "event")
 
+Json = Any  # any JSON value
+
 _NULL = "\\N"
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -110,7 +112,12 @@ def derived_id(site_id: str, parts: dict[str, Any]) -> str:
 
 def _copy_text(texts: tuple[str | None, ...]) -> str:
     line = "\t".join([_NULL if text is None else text for text in texts])
-    if "\n" not in line and "\r" not in line and line.count("\t") == len(texts) - 1 and line.count("\\") == texts.count(None):
+    if (
+        "\n" not in line
+        and "\r" not in line
+        and line.count("\t") == len(texts) - 1
+        and line.count("\\") == texts.count(None)
+    ):
         return line
     return "\t".join([_NULL if text is None else _escape(text) for text in texts])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -24,7 +23,7 @@ def write(spool: Path, beat: Heartbeat) -> None:
     """Replace the file in one step. It is news, not a record: nothing is synced."""
     unfinished = spool / f"{NAME}.unfinished"
     unfinished.write_bytes(msgspec.json.encode(beat))
-    os.replace(unfinished, spool / NAME)
+    unfinished.replace(spool / NAME)
 
 
 def read(spool: Path) -> Heartbeat | None:

@@ -112,7 +112,7 @@ def require_current(connection: pg.Connection) -> None:
 def _apply(connection: pg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction():
-            connection.execute(migration.sql)  # type: ignore[arg-type]
+            connection.execute(migration.sql)
             connection.execute(
                 "insert into schema_migrations (version, name, sha256) values (%(version)s, %(name)s, %(sha256)s)",
                 {"version": migration.version, "name": migration.name, "sha256": migration.sha256},

@@ -25,6 +25,7 @@ AsyncConnection = psycopg.AsyncConnection[DictRow]
 _OPTIONS = "-c timezone=UTC -c synchronous_commit=on -c jit=off"
 READ_TIMEOUT_MILLISECONDS = 10_000  # a curious person's query must not hold the database
 POOL_SIZE_MAX = 4
+_READ_OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={READ_TIMEOUT_MILLISECONDS}"
 
 
 def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
@@ -57,7 +58,7 @@ def pool(url: str, *, name: str) -> AsyncConnectionPool[AsyncConnection]:
         kwargs={
             "application_name": f"evothesis {name}",
             "autocommit": True,
-            "options": f"{_OPTIONS} -c default_transaction_read_only=on -c statement_timeout={READ_TIMEOUT_MILLISECONDS}",
+            "options": f"{_OPTIONS} {_READ_OPTIONS}",
             "row_factory": dict_row,
         },
         min_size=1,
@@ -89,7 +90,7 @@ def reporting() -> Iterator[None]:
 
 def one(connection: Connection, query: str, parameters: dict[str, Any] | None = None) -> DictRow:
     """The one row of a query that always has one."""
-    row = connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(query, parameters).fetchone()
     if row is None:
         message = "a query that always has a row had none"
         raise LookupError(message)

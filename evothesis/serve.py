@@ -17,19 +17,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
-import uvloop
-from aiohttp import web
 
-from evothesis import pg
+from evothesis import listener, pg
 from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.commit import Committer
 from evothesis.collector.http import Collector
-from evothesis.config import Admin, Config
+from evothesis.config import Config
 from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
 from evothesis.loader.run import Loader
@@ -39,65 +37,79 @@ from evothesis.supervisor import Program, Ready, Supervisor
 log = logging.getLogger(__name__)
 
 DEMO_EXPORT_SECONDS = 300
-BACKLOG = 1024
-SHUTDOWN_SECONDS = 5  # for requests that are under way
-HEADER_BYTES_MAX = 8190
 
 
-def serve(config: Config, *, role: str, demo: bool, demo_port: int, config_path: Path | None) -> None:
-    """Run until SIGTERM or SIGINT. `role` is "all", "collector" or "loader"."""
-    server: Postgres | None = None
-    url = config.database.url
-    if config.database.is_embedded and role != "collector":
-        server = Postgres(config.database.path)
-        if not server.acquire():
-            message = f"another process runs the PostgreSQL in {config.database.path}"
-            raise EvothesisError(message, hint="is `evothesis serve` running already?")
-        url = server.url
-    if demo and not config.admin.token:
+class Scope(NamedTuple):
+    """What is served: the role ("all", "collector" or "loader"), and the demo site's port, if it has one."""
+
+    role: str
+    demo_port: int | None = None
+
+    @property
+    def has_collector(self) -> bool:
+        """Whether events are taken."""
+        return self.role != "loader"
+
+    @property
+    def has_loader(self) -> bool:
+        """Whether events are stored, which needs the database."""
+        return self.role != "collector"
+
+
+def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
+    """Run until SIGTERM or SIGINT. Raises EvothesisError when the appliance cannot start."""
+    if scope.demo_port and not config.admin.token:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
-    for host, port in _listeners(config, role, demo=demo, demo_port=demo_port):
+    for host, port in _listeners(config, scope):
         _check_free(host, port)
+    server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
+    exporter = _Periodic(config_path) if scope.demo_port else None
+    url = server.url if server else config.database.url
     try:
         if server:
             server.start()
-        if role != "collector":
+        if scope.has_loader:
             with pg.connect(url, name="migrate") as connection:
                 migrate(connection)
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody counts references in them
-        exporter = _Periodic([sys.executable, "-m", "evothesis", "export"], config_path) if demo else None
-
-        def tend() -> None:
-            if server and not server.is_alive():
-                log.warning("PostgreSQL ended, starting it again.")
-                server.start()
-            if exporter:
-                exporter.tend()
-
-        groups = _programs(config, url, role, demo_port if demo else None)
-        in_child = server.release_in_child if server else lambda: None
-        supervisor = Supervisor(groups, tend=tend, in_child=in_child)
-        supervisor.run(lambda: _announce(config, role, demo_port if demo else None))
+        tended = [part.tend for part in (server, exporter) if part]
+        supervisor = Supervisor(
+            _programs(config, url, scope),
+            tend=lambda: [tend() for tend in tended],
+            in_child=server.release_in_child if server else lambda: None,
+        )
+        supervisor.run(lambda: _announce(config, scope))
+    finally:
         if exporter:
             exporter.stop()
-    finally:
         if server:
             server.stop()
 
 
-def _programs(config: Config, url: str, role: str, demo_port: int | None) -> list[list[Program]]:
+def _acquire(config: Config) -> Postgres:
+    server = Postgres(config.database.path)
+    if not server.acquire():
+        message = f"another process runs the PostgreSQL in {config.database.path}"
+        raise EvothesisError(message, hint="is `evothesis serve` running already?")
+    return server
+
+
+def _programs(config: Config, url: str, scope: Scope) -> list[list[Program]]:
     salt = secrets.token_bytes(16)
     processes = config.server.processes or len(os.sched_getaffinity(0))
-    collectors = [
-        Program(f"collector {number}", lambda ready: _collect(config, salt, ready)) for number in range(processes)
-    ]
-    loaders = [Program("loader", lambda ready: _load(config, url, ready))]
-    readers = [Program("admin", lambda ready: _listen_admin(config, url, ready))]
-    if demo_port:
-        readers.append(Program("demo", lambda ready: _listen_demo(config, url, demo_port, ready)))
-    return {"all": [collectors, loaders, readers], "collector": [collectors], "loader": [loaders, readers]}[role]
+    groups = []
+    if scope.has_collector:
+        groups.append(
+            [Program(f"collector {number}", lambda ready: _collect(config, salt, ready)) for number in range(processes)]
+        )
+    if scope.has_loader:
+        groups.append([Program("loader", lambda ready: _load(config, url, ready))])
+        groups.append([Program("admin", lambda ready: _administer(config, url, ready))])
+    if scope.demo_port:
+        groups[-1].append(Program("demo", lambda ready: _demonstrate(config, url, scope.demo_port or 0, ready)))
+    return groups
 
 
 def _collect(config: Config, salt: bytes, ready: Ready) -> None:
@@ -108,7 +120,7 @@ def _collect(config: Config, salt: bytes, ready: Ready) -> None:
         broken = asyncio.create_task(committer.broken.wait())
         stopping = asyncio.create_task(stopped.wait())
         application = Collector(config, committer, salt=salt).application()
-        runner = await _listen(application, config.server.host, config.server.port, shared=True)
+        runner = await listener.listen(application, config.server.host, config.server.port, shared=True)
         ready()
         await asyncio.wait([broken, stopping, writing], return_when=asyncio.FIRST_COMPLETED)
         await runner.cleanup()
@@ -118,7 +130,7 @@ def _collect(config: Config, salt: bytes, ready: Ready) -> None:
         committer.close()
         await writing
 
-    _run(main)
+    listener.run(main)
 
 
 def _load(config: Config, url: str, ready: Ready) -> None:
@@ -129,56 +141,22 @@ def _load(config: Config, url: str, ready: Ready) -> None:
     Loader(url, config.spool.path, stop).run()
 
 
-def _listen_admin(config: Config, url: str, ready: Ready) -> None:
-    _run(lambda stopped: _serve_until(admin_application(config, url), config.admin.host, config.admin.port, ready, stopped))
+def _administer(config: Config, url: str, ready: Ready) -> None:
+    listener.serve(admin_application(config, url), config.admin.host, config.admin.port, ready)
 
 
-def _listen_demo(config: Config, url: str, port: int, ready: Ready) -> None:
+def _demonstrate(config: Config, url: str, port: int, ready: Ready) -> None:
     collector = f"http://{_reachable(config.server.host)}:{config.server.port}"
-    application = demo_application(url, collector)
-    _run(lambda stopped: _serve_until(application, "127.0.0.1", port, ready, stopped))
-
-
-async def _serve_until(application: web.Application, host: str, port: int, ready: Ready, stopped: asyncio.Event) -> None:
-    runner = await _listen(application, host, port)
-    ready()
-    await stopped.wait()
-    await runner.cleanup()
-
-
-async def _listen(application: web.Application, host: str, port: int, *, shared: bool = False) -> web.AppRunner:
-    runner = web.AppRunner(
-        application,
-        access_log=None,
-        handle_signals=False,
-        auto_decompress=False,  # the collector inflates under a limit
-        lingering_time=0,  # what a refused sender still has to say is not read
-        max_line_size=HEADER_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
-    await runner.setup()
-    # one socket per collector: the kernel spreads connections over them
-    await web.TCPSite(runner, host, port, reuse_port=shared or None, backlog=BACKLOG).start()
-    return runner
-
-
-def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    async def until_told() -> None:
-        stopped = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-        await main(stopped)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(until_told())
+    listener.serve(demo_application(url, collector), "127.0.0.1", port, ready)
 
 
 class _Periodic:
-    """Runs a command now and then, one at a time: the demo's stand-in for a timer."""
+    """Runs `evothesis export` now and then, one at a time: the demo's stand-in for a timer."""
 
-    def __init__(self, command: list[str], config_path: Path | None) -> None:
+    def __init__(self, config_path: Path | None) -> None:
         """The first run is one interval away."""
-        self._command = [*command, *(["--config", str(config_path)] if config_path else [])]
+        self._command = [sys.executable, "-m", "evothesis", "export"]
+        self._command += ["--config", str(config_path)] if config_path else []
         self._due_at = time.monotonic() + DEMO_EXPORT_SECONDS
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -193,10 +171,15 @@ class _Periodic:
             self._process.wait()
 
 
-def _listeners(config: Config, role: str, *, demo: bool, demo_port: int) -> list[tuple[str, int]]:
-    public = [(config.server.host, config.server.port)] if role != "loader" else []
-    operator = [(config.admin.host, config.admin.port)] if role != "collector" else []
-    return [*public, *operator, *([("127.0.0.1", demo_port)] if demo else [])]
+def _listeners(config: Config, scope: Scope) -> list[tuple[str, int]]:
+    listeners = []
+    if scope.has_collector:
+        listeners.append((config.server.host, config.server.port))
+    if scope.has_loader:
+        listeners.append((config.admin.host, config.admin.port))
+    if scope.demo_port:
+        listeners.append(("127.0.0.1", scope.demo_port))
+    return listeners
 
 
 def _check_free(host: str, port: int) -> None:
@@ -215,15 +198,15 @@ def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - read, not bound
 
 
-def _announce(config: Config, role: str, demo_port: int | None) -> None:
+def _announce(config: Config, scope: Scope) -> None:
     public = f"http://{_reachable(config.server.host)}:{config.server.port}"
-    log.info("Evothesis serves.", extra={"role": role, "collect": public + config.server.collect_path})
-    if demo_port is None:
+    log.info("Evothesis serves.", extra={"role": scope.role, "collect": public + config.server.collect_path})
+    if scope.demo_port is None:
         return
     operator = f"http://{_reachable(config.admin.host)}:{config.admin.port}"
     print(  # noqa: T201 - the demo's welcome is for the person who started it
         f"""
-  Demo site    http://127.0.0.1:{demo_port}/          visit it, click about
+  Demo site    http://127.0.0.1:{scope.demo_port}/          visit it, click about
   Collector    {public}{config.server.collect_path}
   Events       curl -H 'Authorization: Bearer {config.admin.token}' {operator}/events/recent
   Deliver      evothesis export                 writes Parquet into {config.export.destination[0].url}

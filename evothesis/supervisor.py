@@ -52,7 +52,9 @@ class _Process:
 class Supervisor:
     """Groups of programs: all start together; on the way down a group ends before the next one is told to."""
 
-    def __init__(self, groups: Sequence[Sequence[Program]], *, tend: Callable[[], None], in_child: Callable[[], None]) -> None:
+    def __init__(
+        self, groups: Sequence[Sequence[Program]], *, tend: Callable[[], object], in_child: Callable[[], None]
+    ) -> None:
         """`tend` is called at least every second in the parent; `in_child` first of all in every child."""
         self._groups = [[_Process(program) for program in group] for group in groups]
         self._tend = tend
@@ -64,12 +66,22 @@ class Supervisor:
     def run(self, on_ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT; `on_ready` is called once, when every program was ready."""
         for end in self._wake:
-            end.setblocking(False)
+            end.settimeout(0)
         self._selector.register(self._wake[0], selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wake[1].fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        try:
+            self._loop(on_ready)
+        finally:
+            self._stopping = True
+            notify("STOPPING=1")
+            for group in self._groups:
+                self._stop_group(group)
+            signal.set_wakeup_fd(-1)
+
+    def _loop(self, on_ready: Callable[[], None]) -> None:
         announced = False
         while not self._stopping:
             self._reap()
@@ -80,10 +92,6 @@ class Supervisor:
                 on_ready()
                 notify("READY=1")
             self._wait(1.0)
-        notify("STOPPING=1")
-        for group in self._groups:
-            self._stop_group(group)
-        signal.set_wakeup_fd(-1)
 
     def _processes(self) -> list[_Process]:
         return [process for group in self._groups for process in group]
@@ -155,9 +163,14 @@ class Supervisor:
             if now - process.started_at > HEALTHY_SECONDS:
                 process.pause_seconds = RESTART_SECONDS_MIN
             if not self._stopping:
-                log.warning("Process ended, starting it again.", extra={
-                    "program": process.program.name, "pid": process.pid, "pause_seconds": process.pause_seconds,
-                })
+                log.warning(
+                    "Process ended, starting it again.",
+                    extra={
+                        "program": process.program.name,
+                        "pid": process.pid,
+                        "pause_seconds": process.pause_seconds,
+                    },
+                )
             process.start_at = now + process.pause_seconds
             process.pause_seconds = min(process.pause_seconds * 2, RESTART_SECONDS_MAX)
             process.pid = 0
@@ -184,6 +197,6 @@ def notify(state: str) -> None:
     """Tell systemd (sd_notify(3)); nothing happens under anything else."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.connect("\0" + address[1:] if address.startswith("@") else address)
             sender.sendall(state.encode())

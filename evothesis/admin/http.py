@@ -115,7 +115,9 @@ async def _answers_errors(
 
 
 def _json(body: bytes, *, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+    return web.Response(
+        status=status, body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

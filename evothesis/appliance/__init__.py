@@ -1,0 +1,1 @@
+"""Appliance: what turns a package into a machine that runs by itself."""

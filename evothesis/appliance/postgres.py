@@ -119,6 +119,12 @@ class Postgres:
             time.sleep(0.02)
         log.info("PostgreSQL started.", extra={"path": str(self._path)})
 
+    def tend(self) -> None:
+        """Start the server again if it ended by itself."""
+        if not self.is_alive():
+            log.warning("PostgreSQL ended, starting it again.")
+            self.start()
+
     def is_alive(self) -> bool:
         """Whether the server that this object started still runs."""
         return self._process is not None and self._process.poll() is None
@@ -155,7 +161,9 @@ class Postgres:
 
     def _last_words(self) -> str:
         lines = (self._path / "postgres.log").read_text(errors="replace").splitlines()
-        return next((line.partition("FATAL:")[2].strip() for line in reversed(lines) if "FATAL:" in line), "it is silent")
+        return next(
+            (line.partition("FATAL:")[2].strip() for line in reversed(lines) if "FATAL:" in line), "it is silent"
+        )
 
     def _create(self) -> None:
         """Run initdb beside the final place, so that a cluster is complete or absent."""

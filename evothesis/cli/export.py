@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from evothesis.appliance.postgres import database
 from evothesis.cli.common import ConfigPath, Format, start
 from evothesis.errors import UnreachableError
 from evothesis.migrate import require_current
+
+if TYPE_CHECKING:
+    from evothesis.exporter.publish import Published
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -38,12 +41,12 @@ def run(config: ConfigPath = None, form: FormatOption = Format.TABLE) -> None:
     May be run at any time, and again after any failure: what was delivered is not delivered twice.
 
     Examples:
-
       evothesis export
 
       evothesis export run --format json
+
     """
-    from evothesis.exporter.run import run as export  # noqa: PLC0415 - polars takes 0.3 s to load
+    from evothesis.exporter.run import run as export
 
     settings = start(config)
     with database(settings.database) as url, pg.reporting(), pg.connect(url, name="export") as connection:
@@ -73,7 +76,7 @@ def run(config: ConfigPath = None, form: FormatOption = Format.TABLE) -> None:
         raise typer.Exit(3 if unreachable else 1)
 
 
-def _print_table(published, pending: int) -> None:  # type: ignore[no-untyped-def]
+def _print_table(published: list[Published], pending: int) -> None:
     if not published:
         print(f"Nothing new to deliver; {pending} files pending.")
         return

@@ -20,7 +20,9 @@ class Role(StrEnum):
 
 def command(
     config: ConfigPath = None,
-    role: Annotated[Role, typer.Option(help="collector: takes events, knows no database. loader: stores them.")] = Role.ALL,
+    role: Annotated[
+        Role, typer.Option(help="collector: takes events, knows no database. loader: stores them.")
+    ] = Role.ALL,
     demo: Annotated[bool, typer.Option("--demo", help="Serve the demo site too, and export every 5 minutes.")] = False,
     demo_port: Annotated[int, typer.Option(help="Where the demo site listens on 127.0.0.1.", min=1, max=65535)] = 8080,
 ) -> None:
@@ -29,13 +31,13 @@ def command(
     Without a configuration it uses an embedded PostgreSQL and keeps everything under ./var.
 
     Examples:
-
       evothesis serve
 
       evothesis serve --demo
 
       EVOTHESIS_SERVER_PORT=80 evothesis serve --config /etc/evothesis/config.toml
-    """
-    from evothesis.serve import serve  # noqa: PLC0415 - other commands need not load what only this one uses
 
-    serve(start(config), role=role.value, demo=demo, demo_port=demo_port, config_path=config)
+    """
+    from evothesis.serve import Scope, serve
+
+    serve(start(config), Scope(role.value, demo_port if demo else None), config_path=config)

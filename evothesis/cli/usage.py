@@ -38,7 +38,9 @@ class By(StrEnum):
 
 def command(
     config: ConfigPath = None,
-    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month in UTC.", show_default="this month")] = None,
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="A month in UTC.", show_default="this month")
+    ] = None,
     by: Annotated[By, typer.Option(help="One line for each site, or for each day.")] = By.SITE,
     form: Annotated[UsageFormat, typer.Option("--format", help="How to print.")] = UsageFormat.TABLE,
 ) -> None:
@@ -47,12 +49,12 @@ def command(
     Stored events are counted once; duplicates, rejected and withheld events are shown and not billed.
 
     Examples:
-
       evothesis usage
 
       evothesis usage --month 2026-11 --by day
 
       evothesis usage --format json | jq .amount
+
     """
     settings = start(config)
     chosen = Month.parse(month or f"{datetime.now(UTC):%Y-%m}")

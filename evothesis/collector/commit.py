@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -74,16 +76,13 @@ class Committer:
             await self._check(now)
             timeout = min(self._seal_at - now, BUDGET_CHECK_SECONDS)
             if not self._waiting and timeout > 0:
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived.wait(), timeout)
-                except TimeoutError:
-                    pass
             self._arrived.clear()
             if self._waiting:
                 await self._write()
-            if self._writer and (time.monotonic() >= self._seal_at or self._writer.segment_bytes >= SEGMENT_BYTES_MAX):
-                if await self._do(self._seal):
-                    self._seal_at = time.monotonic() + RETRY_SECONDS
+            if self._is_due() and await self._do(self._seal):
+                self._seal_at = time.monotonic() + RETRY_SECONDS
         if self._writer:
             await self._do(self._writer.close)
         self._thread.shutdown()
@@ -92,6 +91,10 @@ class Committer:
         """Let `run` end. No `append` may follow."""
         self._closing = True
         self._arrived.set()
+
+    def _is_due(self) -> bool:
+        large = self._writer is not None and self._writer.segment_bytes >= SEGMENT_BYTES_MAX
+        return large or time.monotonic() >= self._seal_at
 
     async def _write(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -133,7 +136,7 @@ class Committer:
             message = f"the spool holds more than spool.bytes_max ({self._settings.bytes_max} bytes)"
             raise SpoolFullError(message)
 
-    async def _do(self, step) -> SpoolError | None:  # type: ignore[no-untyped-def]
+    async def _do(self, step: Callable[[], None]) -> SpoolError | None:
         """Run a step in the spool's thread; its error, if it has one, is also what later requests are told."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, step)
@@ -146,5 +149,3 @@ class Committer:
             self.broken.set()
             return error
         return None
-
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import msgspec
+
+from evothesis.event import Json
 
 BODY_BYTES_MAX = 2**20  # inflated
 _GZIP = 16 + zlib.MAX_WBITS  # zlib.decompressobj: with a gzip header
@@ -23,7 +24,7 @@ class EnvelopeError(Exception):
         self.message = message
 
 
-def decode(body: bytes, encoding: str) -> Any:  # noqa: ANN401 - any JSON value
+def decode(body: bytes, encoding: str) -> Json:
     """The JSON value of a body. `encoding` is its Content-Encoding. Raises EnvelopeError."""
     data = _inflate(body) if encoding == "gzip" else body
     if encoding not in ("", "identity", "gzip"):
@@ -55,7 +56,7 @@ def _inflate(body: bytes) -> bytes:
     return data
 
 
-def _without_nul(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _without_nul(value: Json) -> Json:
     if isinstance(value, str):
         return value.replace("\0", "\ufffd")
     if isinstance(value, list):

@@ -77,7 +77,9 @@ class Collector:
     async def preflight(self, _request: web.Request) -> web.Response:
         """OPTIONS, which browsers send before a body that is not plain text."""
         headers = {**_CORS, "Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
-        return web.Response(status=204, headers={**headers, "Access-Control-Allow-Headers": "Content-Type, Content-Encoding"})
+        return web.Response(
+            status=204, headers={**headers, "Access-Control-Allow-Headers": "Content-Type, Content-Encoding"}
+        )
 
     async def pixel(self, request: web.Request) -> web.Response:
         """GET of the image that counts a page view without JavaScript."""
@@ -105,7 +107,10 @@ class Collector:
             "status": "failed" if refusal else "ok" if connected else "degraded",
             "spool": {"accepting": refusal is None, "reason": str(refusal) if refusal else None},
             "loader": {"alive": alive, "seen_seconds_ago": age, "waiting_segments": loader.waiting if loader else None},
-            "database": {"connected": connected, "reason": loader.database_error if loader else "the loader was not seen"},
+            "database": {
+                "connected": connected,
+                "reason": loader.database_error if loader else "the loader was not seen",
+            },
         }
         return web.Response(
             status=503 if refusal else 200,
@@ -134,7 +139,9 @@ class Collector:
 
     def _refuse_excess(self, peer: str | None, page: str | None) -> None:
         now = time.monotonic()
-        wait = max(self._per_address.wait_seconds(address_prefix(peer), now), self._per_site.wait_seconds(site_of(page), now))
+        wait = max(
+            self._per_address.wait_seconds(address_prefix(peer), now), self._per_site.wait_seconds(site_of(page), now)
+        )
         if wait:
             raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client or site")
 

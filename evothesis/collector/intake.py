@@ -13,7 +13,7 @@ from evothesis.collector import privacy
 from evothesis.collector.decode import decode
 from evothesis.collector.parse import Refusal, parse, site_of
 from evothesis.config import Privacy
-from evothesis.event import Entry, Event, Rejected, Row, rejected_row, row
+from evothesis.event import Entry, Event, Json, Rejected, Row, rejected_row, row
 
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
@@ -44,7 +44,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     return take_document(decode(request.body, request.encoding), request, settings, salt=salt)
 
 
-def take_document(document: Any, request: Request, settings: Privacy, *, salt: bytes) -> Taken:  # noqa: ANN401
+def take_document(document: Json, request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     """`take` of a body that is JSON already."""
     events, refusals = parse(document, received_at=request.received_at, page=request.page)
     if request.refuses and settings.signals == "drop":
@@ -67,9 +67,13 @@ def take_document(document: Any, request: Request, settings: Privacy, *, salt: b
         _clean_columns(event)
         rows.append(row(event, raw, created_at=created_at, user_agent=agent, ip_address=ip))
     rejected = [_rejected(refusal, request.page, created_at) for refusal in refusals]
-    answer = {"accepted": len(rows), "duplicate": 0, "rejected": [
-        {"index": refusal.index, "code": refusal.code, "message": refusal.message} for refusal in refusals
-    ]}
+    answer = {
+        "accepted": len(rows),
+        "duplicate": 0,
+        "rejected": [
+            {"index": refusal.position, "code": refusal.code, "message": refusal.message} for refusal in refusals
+        ],
+    }
     if request.refuses:
         answer["withheld"] = 0
     return Taken(Entry(request.received_at, rows, rejected, {}), answer)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 from evothesis.collector.decode import EnvelopeError
-from evothesis.event import Event, derived_id
+from evothesis.event import Event, Json, derived_id
 
 EVENTS_MAX = 1_000
 EVENT_TYPE_LENGTH_MAX = 50
@@ -27,19 +27,25 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 
 
 class Refusal(NamedTuple):
-    """Why one event of a request is not stored."""
+    """Why one event of a request is not stored; `position` is its index in the request."""
 
-    index: int
+    position: int
     code: str
     message: str
-    event: Any
+    event: Json
 
 
 class EventError(Exception):
-    """One event of a request is refused: (code, message)."""
+    """One event of a request is refused."""
+
+    def __init__(self, *, code: str, message: str) -> None:
+        """`code` is the machine's word for the reason."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
-def parse(document: Any, *, received_at: datetime, page: str | None) -> tuple[list[tuple[int, Event]], list[Refusal]]:  # noqa: ANN401
+def parse(document: Json, *, received_at: datetime, page: str | None) -> tuple[list[tuple[int, Event]], list[Refusal]]:
     """The events of a document, each with its index: one event, or a batch whose members say only what differs.
 
     `page` is what the headers say of the page (Origin, else Referer); it names the site of events that do not.
@@ -48,7 +54,8 @@ def parse(document: Any, *, received_at: datetime, page: str | None) -> tuple[li
     if not isinstance(document, dict):
         raise EnvelopeError(400, "envelope_invalid", "the body must be a JSON object: an event or a batch")
     if document.get("eventType") != "batch":
-        members, inherited = [document], {}
+        members: Json = [document]
+        inherited: dict[str, Json] = {}
     else:
         members = document.get("events")
         if not isinstance(members, list) or not members:
@@ -62,8 +69,7 @@ def parse(document: Any, *, received_at: datetime, page: str | None) -> tuple[li
         try:
             events.append((index, _event(member, inherited, received_at, page)))
         except EventError as error:
-            code, message = error.args
-            refusals.append(Refusal(index, code, message, member))
+            refusals.append(Refusal(index, error.code, error.message, member))
     return events, refusals
 
 
@@ -77,17 +83,17 @@ def site_of(page: str | None) -> str | None:
         return None
 
 
-def _event(member: Any, inherited: dict[str, Any], received_at: datetime, page: str | None) -> Event:  # noqa: ANN401
+def _event(member: Json, inherited: dict[str, Json], received_at: datetime, page: str | None) -> Event:
     if not isinstance(member, dict):
-        raise EventError("event_invalid", "an event must be a JSON object")
+        raise EventError(code="event_invalid", message="an event must be a JSON object")
     merged = {**inherited, **member}
     event_type = _text(merged, "eventType", EVENT_TYPE_LENGTH_MAX)
     if not event_type or event_type == "batch":
-        raise EventError("event_type_missing", "eventType must be a word, and not batch")
+        raise EventError(code="event_type_missing", message="eventType must be a word, and not batch")
     url = _text(merged, "url", URL_LENGTH_MAX)
     site_id = _text(merged, "siteId", IDENTIFIER_LENGTH_MAX) or site_of(url) or site_of(page)
     if not site_id or len(site_id) > IDENTIFIER_LENGTH_MAX:
-        raise EventError("site_missing", "siteId is absent, and neither url nor the headers name a host")
+        raise EventError(code="site_missing", message="siteId is absent, and neither url nor the headers name a host")
     # what the batch says beside the known members belongs to each of its events
     raw = {name: value for name, value in merged.items() if name in member or name not in _INHERITED}
     path = _text(merged, "path", URL_LENGTH_MAX)
@@ -106,38 +112,37 @@ def _event(member: Any, inherited: dict[str, Any], received_at: datetime, page: 
     )
 
 
-def _text(merged: dict[str, Any], name: str, length_max: int) -> str | None:
+def _text(merged: dict[str, Json], name: str, length_max: int) -> str | None:
     value = merged.get(name)
     if value is None or (isinstance(value, str) and len(value) <= length_max):
         return value
     code = re.sub(r"([A-Z])", r"_\1", name).lower() + "_invalid"
-    raise EventError(code, f"{name} must be a string of at most {length_max} characters")
+    raise EventError(code=code, message=f"{name} must be a string of at most {length_max} characters")
 
 
-def _event_id(merged: dict[str, Any], site_id: str) -> str:
+def _event_id(merged: dict[str, Json], site_id: str) -> str:
     value = merged.get("eventId")
     if value is None:
         return derived_id(site_id, merged)
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise EventError("event_id_invalid", "eventId must be a UUID")
+        raise EventError(code="event_id_invalid", message="eventId must be a UUID")
     return value.replace("-", "").lower()
 
 
-def _timestamp(value: Any, received_at: datetime) -> datetime:  # noqa: ANN401 - any JSON value
+def _timestamp(value: Json, received_at: datetime) -> datetime:
     if value is None:
         return received_at
     try:
         if isinstance(value, str):
             moment = msgspec.convert(value, datetime)
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            moment = _EPOCH + timedelta(milliseconds=value)
         else:
-            raise EventError("timestamp_invalid", "timestamp must be ISO 8601 or epoch milliseconds")
+            moment = _EPOCH + timedelta(milliseconds=msgspec.convert(value, int))
     except (msgspec.ValidationError, OverflowError) as error:
-        raise EventError("timestamp_invalid", "timestamp must be ISO 8601 or epoch milliseconds") from error
+        message = "timestamp must be ISO 8601 or epoch milliseconds"
+        raise EventError(code="timestamp_invalid", message=message) from error
     if not _EARLIEST <= moment < _LATEST:
-        raise EventError("timestamp_out_of_range", "timestamp must lie between the years 1900 and 9000")
+        raise EventError(code="timestamp_out_of_range", message="timestamp must lie between the years 1900 and 9000")
     return moment
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from datetime import date
-from typing import Any
 
 import msgspec
-import re2
+import re2  # type: ignore[import-untyped]  # it has no stubs
 
 from evothesis.config import Privacy
+from evothesis.event import Json
 
 REDACTED = "[redacted]"
 _IPV4_PREFIX, _IPV6_PREFIX = 24, 48  # a street at most; what the European authorities' guidance calls truncation
@@ -35,7 +35,7 @@ _SUSPICIOUS = re2.compile(rf"""@|%40|\b[3-6]\d{{3}}[ -]?\d{{4,6}}[ -]?\d{{3}}|[?
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-def cleaned_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+def cleaned_json(value: Json) -> bytes:
     """A JSON value, encoded, with the personal data in its texts replaced by `[redacted]`."""
     encoded = _encode(value)
     return _encode(_walk(value)) if _SUSPICIOUS.search(encoded) else encoded
@@ -68,7 +68,7 @@ def address(peer: str | None, settings: Privacy, *, salt: bytes, day: date) -> s
     return str(ipaddress.ip_network((ip, prefix), strict=False).network_address)
 
 
-def _walk(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _walk(value: Json) -> Json:
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, list):
@@ -83,7 +83,7 @@ def _clean(text: str) -> str:
         return text
     text = _PARAMETER.sub(rf"\1\2={REDACTED}", text)
     text = _EMAIL.sub(REDACTED, text)
-    return _CARD.sub(lambda match: REDACTED if _is_card(match.group()) else match.group(), text)
+    return str(_CARD.sub(lambda match: REDACTED if _is_card(match.group()) else match.group(), text))
 
 
 def _is_card(text: str) -> bool:

@@ -8,7 +8,7 @@ import hashlib
 from importlib.resources import files
 from typing import Self
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # it has no stubs
 from aiohttp import web
 
 # the plain name changes its content with an upgrade: a browser asks again after an hour, and is mostly told 304

@@ -64,7 +64,9 @@ FAILED = """
 update deliveries set attempts = attempts + 1, error = %(error)s, changed_at = now()
  where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
 """
-PENDING = "select count(*) as pending from deliveries where state <> 'published' and destination = any(%(destinations)s)"
+PENDING = (
+    "select count(*) as pending from deliveries where state <> 'published' and destination = any(%(destinations)s)"
+)
 
 
 class Delivery(NamedTuple):
@@ -96,9 +98,7 @@ def plan(connection: pg.Connection, planned: list[Chunk], *, instance: str) -> N
             del fields["ranges"]
             export_id = pg.one(connection, PLAN, fields)["export_id"]
             for writer, first, last in chunk.ranges:
-                connection.execute(
-                    PLAN_RANGE, {"export_id": export_id, "writer": writer, "first": first, "last": last}
-                )
+                connection.execute(PLAN_RANGE, {"export_id": export_id, "writer": writer, "first": first, "last": last})
 
 
 def add_deliveries(connection: pg.Connection, destination: str, form: str, extension: str) -> None:
@@ -111,9 +111,7 @@ def unfinished(connection: pg.Connection, destinations: list[str]) -> list[Deliv
     deliveries = []
     for row in connection.execute(UNFINISHED, {"destinations": destinations}).fetchall():
         planned = Planned(**{name: row[name] for name in Planned._fields})
-        deliveries.append(
-            Delivery(row["destination"], row["format"], row["key"], row["state"], row["sha256"], planned)
-        )
+        deliveries.append(Delivery(row["destination"], row["format"], row["key"], row["state"], row["sha256"], planned))
     return deliveries
 
 
@@ -121,8 +119,7 @@ def rendered(connection: pg.Connection, delivery: Delivery, file: Encoded) -> No
     """The file's digest, recorded before its first byte leaves."""
     connection.execute(
         RENDERED,
-        delivery.identity
-        | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)},
+        delivery.identity | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)},
     )
 
 

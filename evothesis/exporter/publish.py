@@ -157,5 +157,7 @@ def _put(connection: pg.Connection, destination: str, store: Store, row: dict[st
         "totals": totals,
     }
     store.replace(manifest.LATEST, json.dumps(latest, indent=2).encode())
-    log.info("Manifest published.", extra={"destination": destination, "manifest": row["sequence"], "rows": row["rows"]})
+    log.info(
+        "Manifest published.", extra={"destination": destination, "manifest": row["sequence"], "rows": row["rows"]}
+    )
     return Published(destination, row["sequence"], row["rows"], row["files"], row["bytes"])

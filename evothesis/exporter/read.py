@@ -37,7 +37,6 @@ class Planned(NamedTuple):
 
 def read(connection: pg.Connection, planned: Planned, target: Path) -> None:
     """Write the rows of a chunk to `target`."""
-    with connection.cursor() as cursor, target.open("wb") as file:
-        with cursor.copy(ROWS, planned._asdict()) as copy:
-            for block in copy:
-                file.write(block)
+    with connection.cursor() as cursor, target.open("wb") as file, cursor.copy(ROWS, planned._asdict()) as copy:
+        for block in copy:
+            file.write(block)

@@ -57,8 +57,8 @@ def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcom
             published += publish(connection, name, target, instance=config.instance, key=key)
         except (DeliveryError, UnreachableError) as error:
             failed.setdefault(name, error)
-    for name, error in failed.items():
-        log.error("Destination failed.", extra={"destination": name, "reason": str(error)})
+    for name, reason in failed.items():
+        log.error("Destination failed.", extra={"destination": name, "reason": str(reason)})
     return Outcome(published, failed, ledger.pending(connection, list(stores)))
 
 

@@ -6,10 +6,12 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from evothesis.config import Destination
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 5  # boto3's own, with pauses; what fails then is tried again by the next run
+Answer = TypeVar("Answer")
+
 _TRANSIENT_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 
 
@@ -88,7 +92,7 @@ class Folder:
         """See Store."""
         with self._reported(key), self._unfinished(key) as (unfinished, final):
             unfinished.write_bytes(body)
-            os.replace(unfinished, final)
+            unfinished.replace(final)
 
     @contextmanager
     def _unfinished(self, key: str) -> Iterator[tuple[Path, Path]]:
@@ -119,8 +123,8 @@ class Bucket:
 
     def __init__(self, destination: Destination) -> None:
         """Connect lazily; credentials are the configured ones, else those of the usual AWS chain."""
-        import boto3  # noqa: PLC0415 - 0.2 s that only S3 needs
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3
+        from botocore.config import Config
 
         parts = urlsplit(destination.url)
         self._bucket = parts.netloc
@@ -144,62 +148,53 @@ class Bucket:
 
     def create(self, key: str, source: Path, sha256: bytes) -> bool:
         """See Store."""
-        with source.open("rb") as body, self._reported(key) as failure:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._prefix + key,
-                Body=body,
-                IfNoneMatch="*",
-                ChecksumSHA256=base64.b64encode(sha256).decode(),
-            )
-        return failure.get("status") != 412  # noqa: PLR2004 - Precondition Failed
+        checksum = base64.b64encode(sha256).decode()
+        with source.open("rb") as body:
+            put = partial(self._client.put_object, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum)
+            return self._ask(key, put) is not None
 
     def digest(self, key: str) -> bytes | None:
         """See Store. The store's own checksum where it keeps one, else that of the object read back."""
-        with self._reported(key) as failure:
-            head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key, ChecksumMode="ENABLED")
-            if checksum := head.get("ChecksumSHA256"):
-                return base64.b64decode(checksum)
-            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
-            digest = hashlib.sha256()
-            for block in body.iter_chunks(2**20):
-                digest.update(block)
-            return digest.digest()
-        assert failure  # noqa: S101 - the block returns or fails
-        return None
+        head = self._ask(key, partial(self._client.head_object, ChecksumMode="ENABLED"))
+        if head is None:
+            return None
+        if checksum := head.get("ChecksumSHA256"):
+            return base64.b64decode(checksum)
+        found = self._ask(key, self._client.get_object)
+        if found is None:
+            return None
+        digest = hashlib.sha256()
+        for block in found["Body"].iter_chunks(2**20):
+            digest.update(block)
+        return digest.digest()
 
     def read(self, key: str) -> bytes | None:
         """See Store."""
-        with self._reported(key):
-            return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
-        return None
+        found = self._ask(key, self._client.get_object)
+        return found["Body"].read() if found else None
 
     def replace(self, key: str, body: bytes) -> None:
         """See Store."""
-        with self._reported(key):
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=body)
+        self._ask(key, partial(self._client.put_object, Body=body))
 
-    @contextmanager
-    def _reported(self, key: str) -> Iterator[dict[str, Any]]:
-        """Turn what boto3 raises into what a person can mend; 404 and 412 are answers, handed on as a status."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+    def _ask(self, key: str, call: Callable[..., Answer]) -> Answer | None:
+        """Call S3; None for "there is none" (404) and "there is one already" (412)."""
+        from botocore.exceptions import BotoCoreError, ClientError
 
-        answer: dict[str, Any] = {}
-        where = f"{self._bucket}/{self._prefix}{key}"
+        where = f"s3://{self._bucket}/{self._prefix}{key}"
         try:
-            yield answer
+            return call(Bucket=self._bucket, Key=self._prefix + key)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = error.response.get("Error", {}).get("Code", "")
-            if (status == 404 and code != "NoSuchBucket") or status == 412:  # noqa: PLR2004
-                answer["status"] = status
-                return
-            message = f"cannot reach s3://{where}: {code or error}"
+            if status == HTTPStatus.PRECONDITION_FAILED or (status == HTTPStatus.NOT_FOUND and code != "NoSuchBucket"):
+                return None
+            message = f"cannot reach {where}: {code or error}"
             if status in _TRANSIENT_STATUSES:
                 raise UnreachableError(message, hint="run the export again") from error
-            raise DeliveryError(message, hint=_HINTS.get(code, "check the destination's url and credentials")) from error
+            raise DeliveryError(message, hint=_HINTS.get(code, "check the destination's url and keys")) from error
         except BotoCoreError as error:
-            message = f"cannot reach s3://{where}: {error}"
+            message = f"cannot reach {where}: {error}"
             raise UnreachableError(message, hint="check endpoint and network, and run the export again") from error
 
 

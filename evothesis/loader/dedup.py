@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import date
-from typing import LiteralString, NamedTuple, cast
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -77,7 +77,7 @@ def judge(connection: pg.Connection, candidates: list[Candidate], day: date) -> 
 
 def _insert(connection: pg.Connection, candidates: list[Candidate], day: date) -> set[int]:
     partition = sql.Identifier(f"dedup_keys_{day:%Y%m%d}")
-    query = sql.SQL(cast(LiteralString, INSERT)).format(partition=partition, window=sql.Literal(WINDOW_DAYS))
+    query = sql.SQL(INSERT).format(partition=partition, window=sql.Literal(WINDOW_DAYS))
     parameters = {
         "keys": _array(candidate.key for candidate in candidates),
         "fingerprints": _array(candidate.fingerprint for candidate in candidates),

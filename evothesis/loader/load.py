@@ -89,7 +89,9 @@ def read(segment: Segment) -> Content:
         first=min(moments),
         last=max(moments),
         rows=[(first + n, row) for first, entry in entries for n, row in enumerate(entry.rows)],
-        rejected=[(first + n, row) for first, entry in entries for n, row in enumerate(entry.rejected, len(entry.rows))],
+        rejected=[
+            (first + n, row) for first, entry in entries for n, row in enumerate(entry.rejected, len(entry.rows))
+        ],
         withheld=withheld,
         damage=[part for part in parts if isinstance(part, Damage)],
     )

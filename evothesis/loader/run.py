@@ -102,10 +102,10 @@ class Loader:
             except LoadError as error:
                 stuck[segment.writer] = str(error)
             self._beat(waiting=len(waiting) - loaded)
-        error = next(iter(stuck.values()), None)
-        if error and error != self._spool_error:
-            log.error("Writer waits.", extra={"reason": error})
-        self._spool_error = error
+        reason = next(iter(stuck.values()), None)
+        if reason and reason != self._spool_error:
+            log.error("Writer waits.", extra={"reason": reason})
+        self._spool_error = reason
         return loaded
 
     def _load(self, connection: pg.Connection, segment: Segment) -> None:
@@ -121,9 +121,15 @@ class Loader:
         else:
             acknowledge(segment)
         milliseconds = round((time.monotonic() - began) * 1000, 1)
-        log.info("Segment loaded." if fresh else "Segment was loaded before.", extra=fields | {
-            "rows": len(content.rows), "bytes": segment.size_bytes, "milliseconds": milliseconds,
-        })
+        log.info(
+            "Segment loaded." if fresh else "Segment was loaded before.",
+            extra=fields
+            | {
+                "rows": len(content.rows),
+                "bytes": segment.size_bytes,
+                "milliseconds": milliseconds,
+            },
+        )
 
     def _ensure_partitions(self, connection: pg.Connection, day: date) -> None:
         if day not in self._days:

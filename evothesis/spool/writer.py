@@ -14,7 +14,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from types import ModuleType
+from typing import Self
 
 from evothesis.errors import SpoolBrokenError, SpoolFullError
 from evothesis.spool.frame import Frame, decode, encode
@@ -31,7 +32,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.
 class Writer:
     """One open segment and the lock of its folder. Not for several threads at once."""
 
-    def __init__(self, folder: Path, *, lock: int = -1, system: Any = os) -> None:
+    def __init__(self, folder: Path, *, lock: int = -1, system: ModuleType = os) -> None:
         """Seal what a crash left open in `folder` and open the next segment. Raises as `append`."""
         self.folder = folder
         self.writer = int(folder.name)

@@ -6,33 +6,22 @@
  */
 (() => {
   const COLLECT_PATH = '/collect';
-  const BATCH_EVENTS_MAX = 10;
-  const BATCH_BYTES_MAX = 60_000; // browsers let 64 KiB outlive a page
-  const EVENT_BYTES_MAX = 30_000; // the collector refuses more than 32 KiB
-  const PAGEVIEW_WAIT_MS = 1_000;
-  const ACTIVE_WAIT_MS = 5_000;
-  const IDLE_WAIT_MS = 60_000;
-  const SESSION_IDLE_MS = 1_800_000;
-  const QUEUE_EVENTS_MAX = 200;
-  const QUEUE_LENGTH_MAX = 262_144; // the storage is the site's: take little of it
-  const QUEUE_AGE_MS_MAX = 66 * 3_600_000; // the server recognises a repeated event for 72 hours
+  // browsers let 64 KiB outlive a page; the collector refuses an event of more than 32 KiB
+  const BATCH_MAX = { events: 10, bytes: 60_000, eventBytes: 30_000 };
+  // the storage is the site's: take little of it; the server recognises a repeated event for 72 hours
+  const QUEUE_MAX = { events: 200, length: 262_144, ageMs: 66 * 3_600_000 };
+  const WAIT_MS = { pageview: 1_000, active: 5_000, idle: 60_000, answer: 30_000, retryMax: 300_000 };
   const OWNER_WAIT_MS = 10_000; // until then only the tab that made a batch sends it
-  const ANSWER_WAIT_MS = 30_000;
-  const BACKOFF_MS_MAX = 300_000;
-
+  const SESSION_IDLE_MS = 1_800_000;
   const PRIVATE = '[data-private]';
   const UNREADABLE = `${PRIVATE},input,select,textarea,[contenteditable],script,style`;
   const CONTROL = 'a,button,summary,label,input,select,textarea,[role=button]';
   const EMAIL = /[^\s@/?&=:;,<>()"']{1,64}(?:@|%40)[^\s@/?&=<>]+\.[a-z]{2,}/gi;
   const CARD = /\b\d(?:[ -]?\d){12,18}\b/g;
-
   const host = /** @type {any} */ (window);
   const script = /** @type {HTMLScriptElement} */ (document.currentScript);
-  let storage = /** @type {Record<string, string>} */ (attempt(() => localStorage) ?? {});
-  let page = ''; // URL of the present page view
-  let milestone = 0; // its scroll depth so far, in percent
-  let visibility = String(document.visibilityState);
-  let seenAt = 0;
+  let storage = /** @type {Record<string, string>} */ (safely(() => localStorage)() ?? {});
+  const view = { url: '', path: '', milestonePercent: 0, visibility: String(document.visibilityState), activeAt: 0 };
   let events = /** @type {string[]} */ ([]); // not yet in a batch
   const open = { bytes: 0, session: '', since: 0, sealAt: Infinity, timer: 0 };
   const unsent = /** @type {Set<string>} */ (new Set()); // batches that are for this tab to send
@@ -43,47 +32,42 @@
     if (host.document.prerendering) return listen('prerenderingchange', start); // nobody sees this page yet
     const calls = host.evothesis?.q ?? [];
     const refused = host.navigator.globalPrivacyControl === true || navigator.doNotTrack === '1';
-    host.evothesis = safely(refused ? () => {} : command);
+    host.evothesis = safely((kind, name, properties) => kind === 'event' && record('custom', { name, properties }));
     host.evothesis.loaded = true;
+    if (refused) host.evothesis = () => {};
     if (refused) return stored('').forEach(forget); // from before the visitor refused
     watchRoutes();
     watchVisitor();
     listen('online', () => deliver(true));
     // until then scripts of the page may set its title
-    if (document.readyState === 'loading') listen('DOMContentLoaded', () => view());
-    else view();
+    if (document.readyState === 'loading') listen('DOMContentLoaded', () => enter());
+    else enter();
     for (const call of calls) host.evothesis(...call);
     deliver();
   }
 
-  function command(kind = '', name = '', properties = {}) {
-    if (kind === 'event') record('custom', { name, properties });
-  }
-
-  // What is seen
-  function view(cause = '') {
+  function enter(cause = '') {
     // a fragment is a place in the page, unless it is written like a route
     const url = redactUrl(location.href.replace(/#(?![!/]).*/, ''));
-    const arrived = !page || cause === 'restore';
-    if (url === page && !arrived) return;
+    const arrived = !view.url || cause === 'restore';
+    if (url === view.url && !arrived) return;
     const data = {
       title: redact(document.title),
-      referrer: arrived ? redactUrl(document.referrer) : page,
+      referrer: arrived ? redactUrl(document.referrer) : view.url,
       screen: { width: screen.width, height: screen.height },
       viewport: { width: innerWidth, height: innerHeight },
       language: navigator.language,
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-      navigationType: page ? cause : host.performance.getEntriesByType('navigation')[0]?.type,
+      navigationType: view.url ? cause : host.performance.getEntriesByType('navigation')[0]?.type,
       dropped: Number(storage['evothesis.dropped']) || undefined,
     };
     forget('evothesis.dropped');
-    page = url;
-    milestone = 0;
+    Object.assign(view, { url, path: redactUrl(location.pathname), milestonePercent: 0 });
     record('pageview', data);
   }
 
   function watchRoutes() {
-    const later = (cause = '') => setTimeout(safely(view), 0, cause); // a page changes its title after its address
+    const later = (cause = '') => setTimeout(safely(enter), 0, cause); // a page changes its title after its address
     for (const name of /** @type {const} */ (['pushState', 'replaceState'])) {
       const change = history[name];
       history[name] = (...state) => {
@@ -92,17 +76,16 @@
       };
     }
     listen('popstate', () => later('popstate'));
-    listen('pageshow', ({ persisted }) => persisted && view('restore'));
+    listen('pageshow', ({ persisted }) => persisted && enter('restore'));
   }
 
   function watchVisitor() {
     listen('click', ({ target, pageX, pageY, clientX, clientY }) => {
       if (!(target instanceof Element) || target.closest(PRIVATE)) return;
-      const control = target.closest(CONTROL);
-      const element = control ?? target;
+      const element = target.closest(CONTROL) ?? target;
       const link = element.closest('a');
       // outside of controls only a leaf: the text of a whole section says nothing about a click
-      const speaks = (control || !element.firstElementChild) && !element.closest(UNREADABLE);
+      const speaks = (element.matches(CONTROL) || !element.firstElementChild) && !element.closest(UNREADABLE);
       record('click', {
         tag: element.localName,
         id: element.getAttribute('id') ?? '',
@@ -118,43 +101,42 @@
       const depthPixels = Math.round(scrollY + innerHeight);
       // a zoomed page ends a fraction of a pixel before its end
       const depthPercent = Math.min(100, Math.floor((100 * (depthPixels + 2)) / document.documentElement.scrollHeight));
-      while (depthPercent >= milestone + 25) {
-        milestone += 25;
-        record('scroll', { milestonePercent: milestone, depthPercent, depthPixels });
+      while (depthPercent >= view.milestonePercent + 25) {
+        view.milestonePercent += 25;
+        record('scroll', { milestonePercent: view.milestonePercent, depthPercent, depthPixels });
       }
     });
     listen('focus blur visibilitychange pagehide', ({ type, target }) => {
       if (target instanceof Element) return; // focus moved within the page
       const state = type === 'pagehide' ? 'hidden' : type === 'visibilitychange' ? document.visibilityState : type;
-      if (state !== visibility) record('visibility', { state });
-      visibility = state;
+      if (state !== view.visibility) record('visibility', { state });
+      view.visibility = state;
       if (state === 'hidden') seal(true);
     });
     listen('pointermove pointerdown keydown scroll', active);
   }
 
-  // Events become batches
   function record(eventType = '', data = {}) {
-    if (!page) view(); // whatever comes first, it happened on a page
+    if (!view.url) enter(); // whatever comes first, it happened on a page
     const session = sessionId();
-    const path = redactUrl(location.pathname);
-    const event = JSON.stringify({ eventType, eventId: uuid(), timestamp: new Date(), url: page, path, data });
+    const { url, path } = view;
+    const event = JSON.stringify({ eventType, eventId: uuid(), timestamp: new Date(), url, path, data });
     const bytes = new Blob([event]).size;
-    if (bytes > EVENT_BYTES_MAX) return countDropped(1);
-    if (session !== open.session || open.bytes + bytes > BATCH_BYTES_MAX) seal();
+    if (bytes > BATCH_MAX.eventBytes) return countDropped(1);
+    if (session !== open.session || open.bytes + bytes > BATCH_MAX.bytes) seal();
     if (!events[0]) open.since = Date.now();
     open.session = session;
     open.bytes += bytes;
-    if (events.push(event) >= BATCH_EVENTS_MAX) return seal();
-    sealIn(eventType === 'pageview' ? PAGEVIEW_WAIT_MS : IDLE_WAIT_MS);
+    if (events.push(event) >= BATCH_MAX.events) return seal();
+    sealIn(eventType === 'pageview' ? WAIT_MS.pageview : WAIT_MS.idle);
     if (events[1]) active();
   }
 
   /** A visitor who is there leaves: events cannot wait for silence. */
   function active() {
-    if (Date.now() > seenAt + IDLE_WAIT_MS) sessionId();
+    if (Date.now() > view.activeAt + WAIT_MS.idle) sessionId();
     // late events wait a moment more: a movement and the click that follows belong together
-    if (events[0]) sealIn(Math.max(PAGEVIEW_WAIT_MS, open.since + ACTIVE_WAIT_MS - Date.now()));
+    if (events[0]) sealIn(Math.max(WAIT_MS.pageview, open.since + WAIT_MS.active - Date.now()));
   }
 
   function sealIn(wait = 0) {
@@ -184,20 +166,19 @@
     else if (Date.now() >= retry.pauseUntil) for (const key of [...unsent]) send(key, true);
   }
 
-  // Batches are delivered, oldest first: a UUIDv7 sorts by its time
+  /** Batches that wait, oldest first: a UUIDv7 sorts by its time. */
   const queued = () => stored('batch.').sort();
   /** How old a batch is in ms, or how far ahead of a clock that was set back. */
   const age = (key = '') => Math.abs(Date.now() - Number.parseInt(key.slice(16).replace('-', ''), 16));
   const countDropped = (count = 0) => keep('evothesis.dropped', `${count + Number(storage['evothesis.dropped'] ?? 0)}`);
 
   function trim() {
-    let count = 0;
-    let length = 0;
+    const left = { ...QUEUE_MAX };
     for (const key of queued().reverse()) {
       const size = Number(key.split('.')[3]);
-      count += size;
-      length += storage[key]?.length ?? 0;
-      if (count <= QUEUE_EVENTS_MAX && length <= QUEUE_LENGTH_MAX && age(key) < QUEUE_AGE_MS_MAX) continue;
+      left.events -= size;
+      left.length -= storage[key]?.length ?? 0;
+      if (left.events >= 0 && left.length >= 0 && age(key) < left.ageMs) continue;
       countDropped(size);
       forget(key);
     }
@@ -206,11 +187,10 @@
   function deliver(online = false) {
     trim();
     if (online) retry.at = retry.pauseUntil;
-    const lease = Number(storage['evothesis.lease'] ?? 0) - Date.now();
-    const busy = !navigator.locks && lease > 0 && lease <= ANSWER_WAIT_MS;
-    if (busy || retry.at > Date.now() || !queued()[0]) return lookAgain();
+    if (retry.at > Date.now() || !queued()[0]) return lookAgain();
     // one tab at a time; where there are no locks, by a lease that ends by itself
     if (navigator.locks) navigator.locks.request('evothesis', drain).catch(drain);
+    else if (Math.abs(Date.now() - Number(storage['evothesis.lease'])) < WAIT_MS.answer) lookAgain();
     else drain();
   }
 
@@ -223,7 +203,7 @@
 
   async function drain() {
     const next = () => queued().find((key) => unsent.has(key) || age(key) > OWNER_WAIT_MS);
-    keep('evothesis.lease', `${Date.now() + ANSWER_WAIT_MS}`);
+    keep('evothesis.lease', `${Date.now()}`);
     for (let key = next(); key && (await send(key)); ) key = next();
     forget('evothesis.lease');
     lookAgain();
@@ -237,32 +217,29 @@
     if (!body) return true; // another tab was faster
     try {
       if (leaving && !('keepalive' in Request.prototype)) return navigator.sendBeacon(url, body);
-      const signal = AbortSignal.timeout?.(ANSWER_WAIT_MS);
+      const signal = AbortSignal.timeout?.(WAIT_MS.answer);
       // a string goes as text/plain, which needs no preflight
       const answer = await fetch(url, { method: 'POST', body, keepalive: true, credentials: 'omit', signal });
       if (answer.status < 500 && answer.status !== 408 && answer.status !== 429) {
         retry.failures = 0;
-        forget(key);
-        return true;
+        return forget(key);
       }
       const after = answer.headers.get('Retry-After') ?? '';
       retry.pauseUntil = Date.now() + (Number(after) * 1_000 || Date.parse(after) - Date.now() || 0);
     } catch {} // offline, or blocked
     retry.failures += 1;
-    const backoff = Math.min(BACKOFF_MS_MAX, 1_000 * 2 ** retry.failures) * (0.5 + Math.random() / 2);
+    const backoff = Math.min(WAIT_MS.retryMax, 1_000 * 2 ** retry.failures) * (0.5 + Math.random() / 2);
     retry.at = Math.max(retry.pauseUntil, Date.now() + backoff);
     unsent.add(key);
-    lookAgain();
-    return false;
+    return lookAgain();
   }
 
-  // Identity and storage
   /** One session for all tabs, until nobody was there for half an hour. */
   function sessionId() {
     const [id, at] = (storage['evothesis.session'] ?? '').split(' ');
-    seenAt = Date.now();
-    const session = id && Math.abs(seenAt - Number(at)) < SESSION_IDLE_MS ? id : uuid();
-    keep('evothesis.session', `${session} ${seenAt}`);
+    view.activeAt = Date.now();
+    const session = id && Math.abs(view.activeAt - Number(at)) < SESSION_IDLE_MS ? id : uuid();
+    keep('evothesis.session', `${session} ${view.activeAt}`);
     return session;
   }
 
@@ -274,7 +251,7 @@
   }
 
   const stored = (prefix = '') => Object.keys(storage).filter((key) => key.startsWith(`evothesis.${prefix}`));
-  const forget = (key = '') => delete storage[key] && attempt(() => localStorage.removeItem(key));
+  const forget = (key = '') => delete storage[key];
 
   function keep(key = '', value = '') {
     try {
@@ -284,44 +261,39 @@
     }
   }
 
-  // What may be read; cut last, since half an e-mail address would not be found
-  const redact = (text = '') => redactUrl(text.trim()).replace(CARD, '[card]').replace(/\s+/g, ' ').slice(0, 100);
   const redactUrl = (url = '') => url.slice(0, 2_000).replace(EMAIL, '[email]');
+  // cut last: half an e-mail address would not be found
+  const redact = (text = '') => redactUrl(text.replace(/\s+/g, ' ').trim()).replace(CARD, '[card]').slice(0, 100);
 
   /** @param {Node} node @returns {string} */
   function textOf(node) {
-    if (node instanceof Text) return node.data;
+    if (node instanceof Text) return node.data.slice(0, 2_000);
     if (!(node instanceof Element) || node.matches(UNREADABLE)) return '';
     return [...node.childNodes].map(textOf).join('');
   }
 
   /** @param {Element | null} element @returns {string} */
   function selectorOf(element, steps = 6) {
-    if (!element || !steps) return '';
-    const id = element.getAttribute('id');
-    if (id) return `#${CSS.escape(id)}`;
+    const id = element?.getAttribute('id');
+    if (!element || !steps || id) return id ? `#${CSS.escape(id)}` : '';
     const twins = [...(element.parentElement?.children ?? [])].filter((twin) => twin.localName === element.localName);
     const place = twins[1] ? `:nth-of-type(${twins.indexOf(element) + 1})` : '';
     const parent = selectorOf(element.parentElement, steps - 1);
     return `${parent && `${parent} > `}${element.localName}${place}`;
   }
 
-  // The page never sees an error of ours
   /** @param {string} names @param {(event: any) => unknown} handler */
   function listen(names, handler) {
     for (const name of names.split(' ')) addEventListener(name, safely(handler), { capture: true, passive: true });
   }
 
-  /** @param {(...input: any[]) => unknown} step @returns {(...input: any[]) => void} */
+  /** The page never sees an error of ours. @param {(...input: any[]) => any} step @returns {(...input: any[]) => any} */
   function safely(step) {
-    return (...input) => void attempt(() => step(...input));
-  }
-
-  /** @template T @param {() => T} step */
-  function attempt(step) {
-    try {
-      return step();
-    } catch {}
+    return (...input) => {
+      try {
+        return step(...input);
+      } catch {}
+    };
   }
 
   safely(start)();

@@ -24,9 +24,14 @@ def report(connection: pg.Connection, config: Config, month: Month, by: Group) -
     money = {"amount": str(amount(totals["billable"], rate)), "currency": config.usage.currency}
     key, name = ("sites", "site_id") if by == "site" else ("days", "day")
     lines = [_line(group, name) | {"amount": str(amount(group.billable, rate))} for group in groups]
-    return {**head, "events": totals["events"], "billable": totals["billable"], **money, **{
-        count: totals[count] for count in TOTALS[2:]
-    }, key: lines}
+    return {
+        **head,
+        "events": totals["events"],
+        "billable": totals["billable"],
+        **money,
+        **{count: totals[count] for count in TOTALS[2:]},
+        key: lines,
+    }
 
 
 def _line(group: Counts, name: str) -> dict[str, Any]:

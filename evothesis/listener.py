@@ -1,0 +1,55 @@
+"""Listener: an aiohttp application in, a process that serves it until SIGTERM out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+from aiohttp import web
+
+BACKLOG = 1024
+SHUTDOWN_SECONDS = 5  # for requests that are under way
+HEADER_BYTES_MAX = 8190
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `main` in an event loop of its own; its argument is set by SIGTERM."""
+
+    async def until_told() -> None:
+        stopped = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+        await main(stopped)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_told())
+
+
+def serve(application: web.Application, host: str, port: int, ready: Callable[[], None]) -> None:
+    """Serve an application on one socket until SIGTERM."""
+
+    async def main(stopped: asyncio.Event) -> None:
+        runner = await listen(application, host, port)
+        ready()
+        await stopped.wait()
+        await runner.cleanup()
+
+    run(main)
+
+
+async def listen(application: web.Application, host: str, port: int, *, shared: bool = False) -> web.AppRunner:
+    """Begin to serve. `shared`: other processes listen on the same port, the kernel spreads connections over them."""
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        handle_signals=False,
+        auto_decompress=False,  # the collector inflates under a limit
+        lingering_time=0,  # what a refused sender still has to say is not read
+        max_line_size=HEADER_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    await runner.setup()
+    await web.TCPSite(runner, host, port, reuse_port=shared or None, backlog=BACKLOG).start()
+    return runner
