@@ -28,7 +28,7 @@ REJECTED_COLUMNS = ("created_at", "site_id", "code", "message", "event")
 Json = Any  # any JSON value
 
 _NULL = "\\N"
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Event(msgspec.Struct):
@@ -104,7 +104,7 @@ def rejected_row(*, created_at: str, site_id: str | None, code: str, message: st
 
 def derived_id(site_id: str, parts: dict[str, Any]) -> str:
     """An id for an event that was sent without one: the same content gives the same id."""
-    digest = bytearray(hashlib.sha256(b"%s\0%s" % (site_id.encode(), _encode(parts))).digest()[:16])
+    digest = bytearray(hashlib.sha256(b"%s\0%s" % (site_id.encode(), encode_json(parts))).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80  # version 8: a UUID of our own making, RFC 9562
     digest[8] = digest[8] & 0x3F | 0x80
     return digest.hex()

@@ -1,4 +1,4 @@
-"""Decode: the bytes of a body in, JSON out, or the reason why not. Pure."""
+"""Decode: the bytes of a body in, its text and its JSON out, or the reason why not. Pure."""
 
 from __future__ import annotations
 
@@ -24,15 +24,20 @@ class EnvelopeError(Exception):
         self.message = message
 
 
-def decode(body: bytes, encoding: str) -> Json:
-    """The JSON value of a body. `encoding` is its Content-Encoding. Raises EnvelopeError."""
-    data = _inflate(body) if encoding == "gzip" else body
+def inflate(body: bytes, encoding: str) -> bytes:
+    """A body without its Content-Encoding. Raises EnvelopeError."""
     if encoding not in ("", "identity", "gzip"):
         raise EnvelopeError(415, "encoding_unsupported", "Content-Encoding may be gzip or absent")
+    data = _gunzip(body) if encoding == "gzip" else body
     if len(data) > BODY_BYTES_MAX:
         raise EnvelopeError(413, "body_too_large", f"a body may have {BODY_BYTES_MAX} bytes")
     if not data:
         raise EnvelopeError(400, "body_empty", "the body is empty")
+    return data
+
+
+def decode(data: bytes) -> Json:
+    """The JSON value of a body. Raises EnvelopeError."""
     try:
         document = msgspec.json.decode(data.removeprefix(_BOM))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -43,7 +48,7 @@ def decode(body: bytes, encoding: str) -> Json:
     return _without_nul(document) if b"\\u0000" in data else document
 
 
-def _inflate(body: bytes) -> bytes:
+def _gunzip(body: bytes) -> bytes:
     inflater = zlib.decompressobj(_GZIP)
     try:
         data = inflater.decompress(body, BODY_BYTES_MAX + 1)

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from evothesis.collector import privacy
-from evothesis.collector.decode import decode
+from evothesis.collector.decode import decode, inflate
 from evothesis.collector.parse import Refusal, parse, site_of
 from evothesis.config import Privacy
-from evothesis.event import Entry, Event, Json, Rejected, Row, rejected_row, row
+from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row
 
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
@@ -41,11 +41,17 @@ class Taken(NamedTuple):
 
 def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     """Turn a request into the entry to be made durable. Raises EnvelopeError."""
-    return take_document(decode(request.body, request.encoding), request, settings, salt=salt)
+    data = inflate(request.body, request.encoding)
+    document = decode(data)
+    return _take(document, request, settings, salt=salt, is_suspicious=privacy.is_suspicious(data))
 
 
 def take_document(document: Json, request: Request, settings: Privacy, *, salt: bytes) -> Taken:
-    """`take` of a body that is JSON already."""
+    """`take` of a document that was made here, of a query for example."""
+    return _take(document, request, settings, salt=salt, is_suspicious=True)
+
+
+def _take(document: Json, request: Request, settings: Privacy, *, salt: bytes, is_suspicious: bool) -> Taken:
     events, refusals = parse(document, received_at=request.received_at, page=request.page)
     if request.refuses and settings.signals == "drop":
         withheld = Counter(event.site_id for _, event in events)
@@ -60,11 +66,13 @@ def take_document(document: Json, request: Request, settings: Privacy, *, salt: 
     for index, event in events:
         if anonymous:
             _anonymise(event)
-        raw = privacy.cleaned_json(event.raw)
+        if is_suspicious:
+            event.raw = privacy.cleaned(event.raw)
+            _clean_columns(event)
+        raw = encode_json(event.raw)
         if len(raw) > EVENT_BYTES_MAX:
             refusals.append(Refusal(index, "event_too_large", f"an event may have {EVENT_BYTES_MAX} bytes", event.raw))
             continue
-        _clean_columns(event)
         rows.append(row(event, raw, created_at=created_at, user_agent=agent, ip_address=ip))
     rejected = [_rejected(refusal, request.page, created_at) for refusal in refusals]
     answer = {
@@ -93,7 +101,7 @@ def _anonymise(event: Event) -> None:
 
 def _rejected(refusal: Refusal, page: str | None, created_at: str) -> Rejected:
     site = refusal.event.get("siteId") if isinstance(refusal.event, dict) else None
-    text = privacy.cleaned_json(refusal.event).decode()[:REJECTED_LENGTH_MAX]
+    text = encode_json(privacy.cleaned(refusal.event)).decode()[:REJECTED_LENGTH_MAX]
     return rejected_row(
         created_at=created_at,
         site_id=site[:100] if isinstance(site, str) else site_of(page),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +24,23 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # years 1 and 9999 leave the range of datetime, and of readers, when an offset is applied
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+_Identifier = Annotated[str, msgspec.Meta(max_length=IDENTIFIER_LENGTH_MAX)]
+_Address = Annotated[str, msgspec.Meta(max_length=URL_LENGTH_MAX)]
+
+
+class _Said(msgspec.Struct, rename="camel"):
+    """The members that have a column, as they are sent."""
+
+    event_type: Annotated[str, msgspec.Meta(min_length=1, max_length=EVENT_TYPE_LENGTH_MAX)]
+    event_id: str | None = None
+    session_id: _Identifier | None = None
+    visitor_id: _Identifier | None = None
+    site_id: _Identifier | None = None
+    timestamp: str | int | None = None
+    url: _Address | None = None
+    path: _Address | None = None
 
 
 class Refusal(NamedTuple):
@@ -86,50 +103,50 @@ def site_of(page: str | None) -> str | None:
 def _event(member: Json, inherited: dict[str, Json], received_at: datetime, page: str | None) -> Event:
     if not isinstance(member, dict):
         raise EventError(code="event_invalid", message="an event must be a JSON object")
-    merged = {**inherited, **member}
-    event_type = _text(merged, "eventType", EVENT_TYPE_LENGTH_MAX)
-    if not event_type or event_type == "batch":
-        raise EventError(code="event_type_missing", message="eventType must be a word, and not batch")
-    url = _text(merged, "url", URL_LENGTH_MAX)
-    site_id = _text(merged, "siteId", IDENTIFIER_LENGTH_MAX) or site_of(url) or site_of(page)
+    merged = {**inherited, **member} if inherited else member
+    try:
+        said = msgspec.convert(merged, _Said)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    if said.event_type == "batch":
+        raise EventError(code="event_type_invalid", message="a batch cannot stand in a batch")
+    site_id = said.site_id or site_of(said.url) or site_of(page)
     if not site_id or len(site_id) > IDENTIFIER_LENGTH_MAX:
-        raise EventError(code="site_missing", message="siteId is absent, and neither url nor the headers name a host")
+        message = "siteId is absent, and neither url nor the headers name a host"
+        raise EventError(code="site_missing", message=message)
     # what the batch says beside the known members belongs to each of its events
-    raw = {name: value for name, value in merged.items() if name in member or name not in _INHERITED}
-    path = _text(merged, "path", URL_LENGTH_MAX)
-    if path is None and url:
-        path = _path_of(url)
+    extra = {name: value for name, value in inherited.items() if name not in _INHERITED}
+    path = said.path if said.path is not None else _path_of(said.url)
     return Event(
-        event_id=_event_id(merged, site_id),
-        event_type=event_type,
-        session_id=_text(merged, "sessionId", IDENTIFIER_LENGTH_MAX),
-        visitor_id=_text(merged, "visitorId", IDENTIFIER_LENGTH_MAX),
+        event_id=_event_id(said.event_id, merged, site_id),
+        event_type=said.event_type,
+        session_id=said.session_id,
+        visitor_id=said.visitor_id,
         site_id=site_id,
-        timestamp=_timestamp(merged.get("timestamp"), received_at),
-        url=url,
+        timestamp=_timestamp(said.timestamp, received_at),
+        url=said.url,
         path=path[:PATH_LENGTH_MAX] if path else path,
-        raw=raw,
+        raw={**extra, **member} if extra else member,
     )
 
 
-def _text(merged: dict[str, Json], name: str, length_max: int) -> str | None:
-    value = merged.get(name)
-    if value is None or (isinstance(value, str) and len(value) <= length_max):
-        return value
+def _invalid(error: msgspec.ValidationError) -> EventError:
+    """`Expected `str`, got `int` - at `$.sessionId`` as a code and a message."""
+    reason, _, place = str(error).partition(" - at `$.")
+    name = place.rstrip("`") or "eventType"
     code = re.sub(r"([A-Z])", r"_\1", name).lower() + "_invalid"
-    raise EventError(code=code, message=f"{name} must be a string of at most {length_max} characters")
+    return EventError(code=code, message=f"{name}: {reason.replace('`', '')}")
 
 
-def _event_id(merged: dict[str, Json], site_id: str) -> str:
-    value = merged.get("eventId")
+def _event_id(value: str | None, merged: dict[str, Json], site_id: str) -> str:
     if value is None:
         return derived_id(site_id, merged)
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    if not _UUID.fullmatch(value):
         raise EventError(code="event_id_invalid", message="eventId must be a UUID")
     return value.replace("-", "").lower()
 
 
-def _timestamp(value: Json, received_at: datetime) -> datetime:
+def _timestamp(value: str | int | None, received_at: datetime) -> datetime:
     if value is None:
         return received_at
     try:
@@ -137,7 +154,7 @@ def _timestamp(value: Json, received_at: datetime) -> datetime:
             moment = msgspec.convert(value, datetime)
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         else:
-            moment = _EPOCH + timedelta(milliseconds=msgspec.convert(value, int))
+            moment = _EPOCH + timedelta(milliseconds=value)
     except (msgspec.ValidationError, OverflowError) as error:
         message = "timestamp must be ISO 8601 or epoch milliseconds"
         raise EventError(code="timestamp_invalid", message=message) from error
@@ -146,8 +163,8 @@ def _timestamp(value: Json, received_at: datetime) -> datetime:
     return moment
 
 
-def _path_of(url: str) -> str | None:
+def _path_of(url: str | None) -> str | None:
     try:
-        return urlsplit(url).path or "/"
+        return urlsplit(url).path or "/" if url else None
     except ValueError:
         return None
