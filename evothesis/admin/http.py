@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
@@ -17,6 +19,8 @@ from evothesis.admin.recent import recent_events
 from evothesis.config import Config
 from evothesis.pg import pool
 from evothesis.spool.segments import sealed, waiting_bytes
+
+log = logging.getLogger(__name__)
 
 RECENT_MAX = 1_000
 RECENT_DEFAULT = 100
@@ -80,7 +84,7 @@ async def _count(request: web.Request) -> web.Response:
 
 async def _recent(request: web.Request) -> web.Response:
     text = request.query.get("limit", str(RECENT_DEFAULT))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= RECENT_MAX:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= RECENT_MAX:
         return _error(400, "limit_invalid", f"limit must be a number from 1 to {RECENT_MAX}")
     return _json(await recent_events(request.app[_POOL], limit=int(text)))
 
@@ -96,7 +100,9 @@ async def _authenticates(
     if not token:
         return _error(401, "unauthorized", "no token is set: set admin.token in the configuration")
     # digests have one length, so that the comparison tells nothing about the token's
-    is_right = hmac.compare_digest(sha256(given.strip().encode()).digest(), sha256(token.encode()).digest())
+    is_right = hmac.compare_digest(
+        sha256(given.strip().encode(errors="replace")).digest(), sha256(token.encode()).digest()
+    )
     if scheme.lower() != "bearer" or not is_right:
         return _error(401, "unauthorized", "a bearer token is needed")
     return await handler(request)
@@ -112,6 +118,9 @@ async def _answers_errors(
         return _error(error.status, "not_found" if error.status == 404 else "refused", error.reason)  # noqa: PLR2004
     except (psycopg.OperationalError, PoolTimeout):
         return _error(503, "database_unreachable", "the database does not answer; try again")
+    except Exception:
+        log.exception("Request failed.")
+        return _error(503, "failed", "the request could not be handled")
 
 
 def _json(body: bytes, *, status: int = 200) -> web.Response:

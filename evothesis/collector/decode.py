@@ -9,6 +9,7 @@ import msgspec
 from evothesis.event import Json
 
 BODY_BYTES_MAX = 2**20  # inflated
+DEPTH_MAX = 32  # far more than events need, and little enough for every reader's recursion
 _GZIP = 16 + zlib.MAX_WBITS  # zlib.decompressobj: with a gzip header
 _BOM = b"\xef\xbb\xbf"
 
@@ -44,6 +45,8 @@ def decode(data: bytes) -> Json:
         raise EnvelopeError(400, "json_invalid", f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise EnvelopeError(400, "json_too_deep", "the body is nested too deeply") from error
+    if data.count(b"{") + data.count(b"[") > DEPTH_MAX and _depth(document) > DEPTH_MAX:
+        raise EnvelopeError(400, "json_too_deep", f"a body may be nested {DEPTH_MAX} levels deep")
     # PostgreSQL's text and jsonb cannot hold NUL; one such value would refuse a whole load
     return _without_nul(document) if b"\\u0000" in data else document
 
@@ -59,6 +62,16 @@ def _gunzip(body: bytes) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise EnvelopeError(400, "gzip_invalid", "the body is not one whole gzip member")
     return data
+
+
+def _depth(document: Json) -> int:
+    """How many containers stand in one another."""
+    depth = 0
+    level = [document]
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        depth += 1
+        level = [part for value in level for part in (value.values() if isinstance(value, dict) else value)]
+    return depth
 
 
 def _without_nul(value: Json) -> Json:

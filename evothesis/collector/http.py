@@ -84,7 +84,7 @@ class Collector:
     async def pixel(self, request: web.Request) -> web.Response:
         """GET of the image that counts a page view without JavaScript."""
         peer = self._peer(request)
-        page = request.headers.get("Referer")
+        page = _header(request, "Referer")
         self._refuse_excess(peer, page)
         event = {"eventType": "pageview", "url": request.query.get("url") or page, "data": {"pixel": True}}
         if site := request.query.get("site"):
@@ -92,8 +92,8 @@ class Collector:
         document = {name: value for name, value in event.items() if value is not None}
         # no one can see two views of one page by one client apart but by their time
         document["timestamp"] = datetime.now(UTC).isoformat()
-        asked = self._request(request, b"", peer, page)
-        await self._keep(intake.take_document(document, asked, self._config.privacy, salt=self._salt))
+        asked = self._request(request, _encode(document), peer, page)._replace(encoding="")
+        await self._keep(intake.take(asked, self._config.privacy, salt=self._salt))
         return web.Response(body=PIXEL, content_type="image/gif", headers={"Cache-Control": "no-store"})
 
     async def health(self, _request: web.Request) -> web.Response:
@@ -126,7 +126,7 @@ class Collector:
             body=body,
             encoding=headers.get("Content-Encoding", "").lower(),
             peer=peer,
-            user_agent=headers.get("User-Agent"),
+            user_agent=_header(request, "User-Agent"),
             page=page,
             refuses=headers.get("DNT") == "1" or headers.get("Sec-GPC") == "1",
         )
@@ -168,8 +168,14 @@ _CORS = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cr
 
 
 def _page(request: web.Request) -> str | None:
-    origin = request.headers.get("Origin")
-    return origin if origin and origin != "null" else request.headers.get("Referer")
+    origin = _header(request, "Origin")
+    return origin if origin and origin != "null" else _header(request, "Referer")
+
+
+def _header(request: web.Request, name: str) -> str | None:
+    """A header as text that can be stored: bytes that are not UTF-8 arrive as lone surrogates."""
+    value = request.headers.get(name)
+    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd") if value else None
 
 
 @web.middleware
@@ -184,7 +190,10 @@ async def _answers_errors(
         return _error(503, "not_accepting", str(type(error).__doc__))
     except web.HTTPException as error:
         code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status, "refused")
-        return _error(error.status, code, error.reason)
+        response = _error(error.status, code, error.reason)
+        if allow := error.headers.get("Allow"):
+            response.headers["Allow"] = allow
+        return response
     except (ConnectionError, web.RequestPayloadError):
         return _error(400, "body_incomplete", "the body ended too early")
     except Exception:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from evothesis.collector import privacy
 from evothesis.collector.decode import decode, inflate
-from evothesis.collector.parse import Refusal, parse, site_of
+from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, Refusal, parse, site_of
 from evothesis.config import Privacy
-from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row
+from evothesis.event import Entry, Event, Rejected, Row, encode_json, rejected_row, row
 
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
@@ -21,7 +21,7 @@ USER_AGENT_LENGTH_MAX = 1_024
 
 
 class Request(NamedTuple):
-    """What a request says, without the network."""
+    """What a request says, without the network. Texts hold neither NUL nor lone surrogates."""
 
     received_at: datetime  # UTC
     body: bytes
@@ -43,15 +43,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     """Turn a request into the entry to be made durable. Raises EnvelopeError."""
     data = inflate(request.body, request.encoding)
     document = decode(data)
-    return _take(document, request, settings, salt=salt, is_suspicious=privacy.is_suspicious(data))
-
-
-def take_document(document: Json, request: Request, settings: Privacy, *, salt: bytes) -> Taken:
-    """`take` of a document that was made here, of a query for example."""
-    return _take(document, request, settings, salt=salt, is_suspicious=True)
-
-
-def _take(document: Json, request: Request, settings: Privacy, *, salt: bytes, is_suspicious: bool) -> Taken:
+    is_suspicious = privacy.is_suspicious(data)
     events, refusals = parse(document, received_at=request.received_at, page=request.page)
     if request.refuses and settings.signals == "drop":
         withheld = Counter(event.site_id for _, event in events)
@@ -60,7 +52,7 @@ def _take(document: Json, request: Request, settings: Privacy, *, salt: bytes, i
     anonymous = request.refuses and settings.signals == "anonymise"
     peer = None if anonymous else request.peer
     created_at = request.received_at.isoformat()
-    agent = None if anonymous else privacy.cleaned_text(_header_text(request.user_agent))
+    agent = None if anonymous else privacy.cleaned_text((request.user_agent or "")[:USER_AGENT_LENGTH_MAX]) or None
     ip = privacy.address(peer, settings, salt=salt, day=request.received_at.date())
     rows: list[Row] = []
     for index, event in events:
@@ -88,6 +80,8 @@ def _take(document: Json, request: Request, settings: Privacy, *, salt: bytes, i
 
 
 def _clean_columns(event: Event) -> None:
+    event.event_type = privacy.cleaned(event.event_type)
+    event.site_id = privacy.cleaned(event.site_id)
     event.session_id = privacy.cleaned_text(event.session_id)
     event.visitor_id = privacy.cleaned_text(event.visitor_id)
     event.url = privacy.cleaned_text(event.url)
@@ -100,19 +94,13 @@ def _anonymise(event: Event) -> None:
 
 
 def _rejected(refusal: Refusal, page: str | None, created_at: str) -> Rejected:
-    site = refusal.event.get("siteId") if isinstance(refusal.event, dict) else None
+    said = refusal.event.get("siteId") if isinstance(refusal.event, dict) else None
+    site = said if isinstance(said, str) else site_of(page)
     text = encode_json(privacy.cleaned(refusal.event)).decode()[:REJECTED_LENGTH_MAX]
     return rejected_row(
         created_at=created_at,
-        site_id=site[:100] if isinstance(site, str) else site_of(page),
+        site_id=privacy.cleaned_text(site[:IDENTIFIER_LENGTH_MAX]) if site else None,
         code=refusal.code,
         message=refusal.message,
         event=text,
     )
-
-
-def _header_text(value: str | None) -> str | None:
-    """A header as text that can be stored: bytes that are not UTF-8 arrive as lone surrogates."""
-    if value is None:
-        return None
-    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:USER_AGENT_LENGTH_MAX]

@@ -48,7 +48,7 @@ def cleaned(value: Json) -> Json:
     if isinstance(value, list):
         return [cleaned(part) for part in value]
     if isinstance(value, dict):
-        return {key: cleaned(part) for key, part in value.items()}
+        return {_clean(key): cleaned(part) for key, part in value.items()}
     return value
 
 

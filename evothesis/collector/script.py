@@ -43,16 +43,24 @@ class Script:
         """GET of either path."""
         headers = {
             "Cache-Control": HASHED_CACHE if request.path == self.hashed_path else PLAIN_CACHE,
-            "ETag": f'"{self._etag}"',
             "Vary": "Accept-Encoding",
             "Access-Control-Allow-Origin": "*",  # a tag with integrity is fetched with CORS
             "Cross-Origin-Resource-Policy": "cross-origin",
         }
-        if any(tag.value in (self._etag, "*") for tag in request.if_none_match or ()):
+        encoding = next((name for name in self._encoded if name in _accepted(request)), None)
+        etag = f"{self._etag}-{encoding}" if encoding else self._etag  # each representation has its own, RFC 9110 8.8.3
+        headers["ETag"] = f'"{etag}"'
+        if any(tag.value in (etag, "*") for tag in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-        accepted = request.headers.get("Accept-Encoding", "")
-        encoding = next((name for name in self._encoded if name in accepted), None)
         if encoding:
             headers["Content-Encoding"] = encoding
         body = self._encoded[encoding] if encoding else self._plain
         return web.Response(body=body, headers=headers, content_type="text/javascript", charset="utf-8")
+
+
+def _accepted(request: web.Request) -> set[str]:
+    """The codings that a browser wants; a quality of 0 is a refusal, RFC 9110 12.5.3."""
+    parts = (part.partition(";") for part in request.headers.get("Accept-Encoding", "").lower().split(","))
+    return {
+        coding.strip() for coding, _, quality in parts if quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.000")
+    }

@@ -92,14 +92,19 @@ def _deliver(
     rendered: dict[tuple[int, str], Encoded],
     folder: Path,
 ) -> None:
-    """Bring one file to one destination. What an earlier run left there under a recorded digest is done."""
-    if delivery.sha256 is not None and target.digest(delivery.key) == delivery.sha256:
-        ledger.stored(connection, delivery)
-        return
+    """Bring one file to one destination, where an earlier run may have brought it already.
+
+    The object is looked at after the attempt to create it: credentials that may not list are told 403, not 404, of an
+    object that is not there.
+    """
     same = (delivery.planned.export_id, delivery.format)
     if same not in rendered:
         rendered[same] = _render(connection, delivery, folder)
     file = rendered[same]
+    if delivery.sha256 not in (None, file.sha256) and target.digest(delivery.key) == delivery.sha256:
+        # rendered by another version of a library before it was stored: what was recorded is the truth
+        ledger.stored(connection, delivery)
+        return
     ledger.rendered(connection, delivery, file)
     created = target.create(delivery.key, file.path, file.sha256)
     if target.digest(delivery.key) != file.sha256:
