@@ -61,6 +61,8 @@ class Spool(Table, frozen=True, kw_only=True):
 
     path: Path = Path("var/spool")
     bytes_max: Positive = 4_294_967_296
+    age_hours_max: Positive = 72
+    loaded_bytes_max: NonNegative = 2_147_483_648
 
 
 class Database(Table, frozen=True, kw_only=True):

@@ -76,6 +76,11 @@ def is_transient(error: psycopg.Error) -> bool:
     return code[:2] in _TRANSIENT_CLASSES or code in _TRANSIENT_CODES
 
 
+def is_poison(error: psycopg.Error) -> bool:
+    """Whether a value is to blame (classes 22: data, 23: constraint, 54: a limit), so that other rows may be stored."""
+    return (error.sqlstate or "")[:2] in {"22", "23", "54"}
+
+
 @contextmanager
 def reporting() -> Iterator[None]:
     """Turn a lost connection or an unready server into UnreachableError, whose exit code says "run again"."""

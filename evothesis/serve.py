@@ -138,7 +138,7 @@ def _load(config: Config, url: str, ready: Ready) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
     ready()
-    Loader(url, config.spool.path, stop).run()
+    Loader(url, config.spool, stop).run()
 
 
 def _administer(config: Config, url: str, ready: Ready) -> None:

@@ -7,7 +7,8 @@ create table writers (
   first_seen_at timestamptz not null default now()
 );
 
--- One row per sealed segment; the primary key makes a second load of the same segment impossible.
+-- One row per sealed segment; the primary key makes a second load of the same segment impossible. A segment that was
+-- given up (see audit_log) has a row too, so that numbers have no gap.
 create table loads (
   writer integer not null,
   segment_no bigint not null,
@@ -21,6 +22,7 @@ create table loads (
   withheld integer not null,
   damaged integer not null,
   bytes bigint not null,
+  lost boolean not null default false,
   loaded_at timestamptz not null default now(),
   primary key (writer, segment_no)
 );

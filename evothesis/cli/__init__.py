@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evothesis import __version__
-from evothesis.cli import export, migrate, serve, usage
+from evothesis.cli import accept_loss, export, migrate, serve, usage
 from evothesis.errors import EvothesisError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("serve")(serve.command)
 app.command("migrate")(migrate.command)
 app.command("usage")(usage.command)
+app.command("accept-loss")(accept_loss.command)
 app.add_typer(export.app, name="export")
 
 

@@ -84,7 +84,7 @@ def _print_csv(result: dict[str, Any]) -> None:
 def _print_table(result: dict[str, Any]) -> None:
     by_site = "sites" in result
     table = Table(title=f"{result['instance']}, {result['month']}", title_justify="left")
-    table.add_column("site" if by_site else "day", overflow="fold", min_width=20)
+    table.add_column("site" if by_site else "day", overflow="fold", min_width=12)
     for name in ("events", "billable", "duplicates", "rejected", "withheld", result["currency"]):
         table.add_column(name, justify="right")
     columns = ("events", "billable", "duplicates", "rejected", "withheld")

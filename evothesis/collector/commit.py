@@ -82,7 +82,7 @@ class Committer:
             if self._waiting:
                 await self._write()
             if self._is_due() and await self._do(self._seal):
-                self._seal_at = time.monotonic() + RETRY_SECONDS
+                self._postpone_seal()
         if self._writer:
             await self._do(self._writer.close)
         self._thread.shutdown()
@@ -95,6 +95,9 @@ class Committer:
     def _is_due(self) -> bool:
         large = self._writer is not None and self._writer.segment_bytes >= SEGMENT_BYTES_MAX
         return large or time.monotonic() >= self._seal_at
+
+    def _postpone_seal(self) -> None:
+        self._seal_at = time.monotonic() + RETRY_SECONDS
 
     async def _write(self) -> None:
         batch, self._waiting = self._waiting, []

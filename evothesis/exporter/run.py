@@ -42,12 +42,12 @@ def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcom
         message = "another export runs"
         raise DeliveryError(message, hint="wait for it to end")
     key = signing_key(config.export.signing_key_path)
-    loads = ledger.unplanned(connection)
-    if loads:
-        ledger.plan(connection, chunks(loads, rows_max=config.export.rows_max), instance=config.instance)
-    for destination in config.export.destination:
-        for form in destination.formats:
-            ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
+    with connection.transaction():  # a chunk without its deliveries would look delivered
+        planned = chunks(ledger.unplanned(connection), rows_max=config.export.rows_max)
+        ledger.plan(connection, planned, instance=config.instance)
+        for destination in config.export.destination:
+            for form in destination.formats:
+                ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
     stores = {destination.name: store(destination) for destination in config.export.destination}
     failed = _deliver_all(connection, stores, progress)
     published: list[Published] = []

@@ -7,15 +7,25 @@ another event: it is kept and flagged, under a key made of both. Keys are rememb
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from psycopg import sql
 
 from evothesis import pg
 
+log = logging.getLogger(__name__)
+
 WINDOW_DAYS = 3  # a retry is recognised for 72 hours at least
+WINDOW = timedelta(days=WINDOW_DAYS)
+
+PARTITIONS = """
+select c.relname as name
+  from pg_inherits i join pg_class c on c.oid = i.inhrelid
+ where i.inhparent = 'dedup_keys'::regclass and c.relname < %(before)s
+"""
 
 # idx is stored so that "returning" can name the rows that won, also against others of the same statement
 INSERT = """
@@ -73,6 +83,16 @@ def judge(connection: pg.Connection, candidates: list[Candidate], day: date) -> 
         if candidate.fingerprint not in stored[candidate.key]
     ]
     return Verdict(fresh, _insert(connection, different, day) if different else set())
+
+
+def forget(connection: pg.Connection, today: date) -> None:
+    """Drop the days of keys that no retry can reach any more, however late it is loaded.
+
+    A segment that waited in the spool is judged by its own day: one more window is kept for it.
+    """
+    for row in connection.execute(PARTITIONS, {"before": f"dedup_keys_{today - 2 * WINDOW:%Y%m%d}"}).fetchall():
+        connection.execute(sql.SQL("drop table {}").format(sql.Identifier(row["name"])))
+        log.info("Old keys dropped.", extra={"partition": row["name"]})
 
 
 def _insert(connection: pg.Connection, candidates: list[Candidate], day: date) -> set[int]:

@@ -8,15 +8,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import zip_longest
-from pathlib import Path
 from threading import Event
 
 import psycopg
 
 from evothesis import heartbeat, pg
+from evothesis.config import Spool
 from evothesis.errors import LoadError, UnreachableError
-from evothesis.loader.load import load, read
-from evothesis.spool.segments import Segment, acknowledge, sealed
+from evothesis.loader.content import read
+from evothesis.loader.dedup import forget
+from evothesis.loader.keep import Keeper
+from evothesis.loader.load import load
+from evothesis.spool.segments import Segment, keep, sealed
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ POLL_SECONDS = 0.02
 BEAT_SECONDS = 1.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 5.0
 PARTITION_DAYS_AHEAD = 7
+TIDY_SECONDS = 10.0
 
 # without these a commit may be lost or torn by a crash, and the promise with it
 REQUIRED_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
@@ -33,11 +37,13 @@ REQUIRED_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 class Loader:
     """One loader; a second one on the same database ends with LoadError."""
 
-    def __init__(self, url: str, spool: Path, stop: Event) -> None:
+    def __init__(self, url: str, settings: Spool, stop: Event) -> None:
         """`stop` ends `run` when everything sealed is loaded."""
         self._url = url
-        self._spool = spool
+        self._spool = settings.path
+        self._keeper = Keeper(settings.path, settings.loaded_bytes_max)
         self._stop = stop
+        self._tidied_at = float("-inf")
         self._beaten_at = float("-inf")
         self._days: set[date] = set()
         self._database_error: str | None = None
@@ -77,12 +83,12 @@ class Loader:
         connection.execute("set enable_hashjoin = off")
         connection.execute("set enable_mergejoin = off")
         self._days.clear()
+        self._tidied_at = float("-inf")
+        self._keeper.bring_back(connection)
 
     def _work(self, connection: pg.Connection) -> None:
         while True:
-            today = datetime.now(UTC).date()
-            for ahead in range(PARTITION_DAYS_AHEAD + 1):
-                self._ensure_partitions(connection, today + timedelta(days=ahead))
+            self._tidy(connection)
             waiting = sealed(self._spool)
             self._beat(waiting=len(waiting))
             loaded = self._load_all(connection, waiting)
@@ -99,7 +105,7 @@ class Loader:
             try:
                 self._load(connection, segment)
                 loaded += 1
-            except LoadError as error:
+            except (LoadError, OSError) as error:
                 stuck[segment.writer] = str(error)
             self._beat(waiting=len(waiting) - loaded)
         reason = next(iter(stuck.values()), None)
@@ -112,14 +118,16 @@ class Loader:
         began = time.monotonic()
         content = read(segment)
         self._ensure_partitions(connection, content.day)
-        fresh = load(connection, segment, content)
+        try:
+            fresh = load(connection, segment, content)
+        except psycopg.Error as error:
+            if not pg.is_poison(error):
+                raise
+            fresh = load(connection, segment, content, careful=True)
         fields = {"writer": segment.writer, "segment_no": segment.segment_no}
         if content.damage:
-            kept = segment.path.with_suffix(".damaged")
-            segment.path.rename(kept)
-            log.error("Segment was damaged.", extra=fields | {"stretches": content.damage, "kept": str(kept)})
-        else:
-            acknowledge(segment)
+            log.error("Segment was damaged.", extra=fields | {"stretches": content.damage})
+        keep(segment, content.first, is_damaged=bool(content.damage))
         milliseconds = round((time.monotonic() - began) * 1000, 1)
         log.info(
             "Segment loaded." if fresh else "Segment was loaded before.",
@@ -130,6 +138,17 @@ class Loader:
                 "milliseconds": milliseconds,
             },
         )
+
+    def _tidy(self, connection: pg.Connection) -> None:
+        """What a day asks for: partitions ahead, room in the spool, no keys older than a retry can be."""
+        if time.monotonic() - self._tidied_at < TIDY_SECONDS:
+            return
+        self._tidied_at = time.monotonic()
+        today = datetime.now(UTC).date()
+        for ahead in range(PARTITION_DAYS_AHEAD + 1):
+            self._ensure_partitions(connection, today + timedelta(days=ahead))
+        self._keeper.sweep(connection)
+        forget(connection, today)
 
     def _ensure_partitions(self, connection: pg.Connection, day: date) -> None:
         if day not in self._days:

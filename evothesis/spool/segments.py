@@ -1,13 +1,21 @@
-"""Segments: what waits in a spool, for those who read it."""
+"""Segments: what lies in a spool, for those who read it.
+
+A file's suffix is its state. What is loaded is kept for a while, by the hour in which it was received: a database that
+is restored from an older backup fills itself up from it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 OPEN = ".open"
 SEALED = ".sealed"
+LOADED = ".loaded"
+DAMAGED = ".damaged"  # loaded too, with stretches that were not sound: kept for a person to look at
+KEPT = "loaded"  # the folder of what is loaded, so that it is not listed again and again
 
 
 class Segment(NamedTuple):
@@ -17,33 +25,66 @@ class Segment(NamedTuple):
     segment_no: int
     path: Path
     size_bytes: int
+    changed_at: float  # Unix time; of a sealed segment, that of its last frame
+
+
+class KeptHour(NamedTuple):
+    """The loaded segments of one writer and one UTC hour (`YYYYMMDDHH`, which sorts by time)."""
+
+    hour: str
+    writer: int
+    path: Path
 
 
 def sealed(spool: Path) -> list[Segment]:
     """What waits for the loader, by writer and number."""
-    return sorted(_segments(spool, SEALED))
-
-
-def acknowledge(segment: Segment) -> None:
-    """Remove a segment whose events are committed."""
-    segment.path.unlink(missing_ok=True)
+    return sorted(_segments(spool, {SEALED}))
 
 
 def waiting_bytes(spool: Path) -> int:
-    """The size of all segments, open ones too."""
-    return sum(segment.size_bytes for suffix in (OPEN, SEALED) for segment in _segments(spool, suffix))
+    """The size of all segments that are not loaded yet, open ones too."""
+    return sum(segment.size_bytes for segment in _segments(spool, {OPEN, SEALED}))
 
 
-def _segments(spool: Path, suffix: str) -> Iterator[Segment]:
+def keep(segment: Segment, hour: datetime, *, is_damaged: bool) -> None:
+    """Put a segment aside whose events are committed."""
+    folder = segment.path.parent / KEPT / f"{hour:%Y%m%d%H}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    segment.path.rename(folder / f"{segment.path.stem}{DAMAGED if is_damaged else LOADED}")
+
+
+def kept_hours(spool: Path) -> list[KeptHour]:
+    """The folders of what is loaded, the oldest first."""
+    return sorted(
+        KeptHour(folder.name, int(folder.parent.parent.name), folder)
+        for folder in spool.glob(f"[0-9]*/{KEPT}/[0-9]*")
+        if folder.parent.parent.name.isdigit()
+    )
+
+
+def kept_segments(hour: KeptHour) -> list[Segment]:
+    """The loaded segments of an hour, by number."""
+    return sorted(_files(hour.path, hour.writer, {LOADED, DAMAGED}))
+
+
+def bring_back(segment: Segment, spool: Path) -> None:
+    """Let a loaded segment wait for the loader again."""
+    segment.path.rename(spool / str(segment.writer) / f"{segment.path.stem}{SEALED}")
+
+
+def _segments(spool: Path, suffixes: set[str]) -> Iterator[Segment]:
     if not spool.is_dir():
         return
     for folder in spool.iterdir():
-        if not folder.name.isdigit():
-            continue
-        for file in folder.iterdir():
-            if file.suffix == suffix and file.stem.isdigit():
-                try:
-                    size = file.stat().st_size
-                except FileNotFoundError:  # sealed or acknowledged between the listing and the look
-                    continue
-                yield Segment(int(folder.name), int(file.stem), file, size)
+        if folder.name.isdigit():
+            yield from _files(folder, int(folder.name), suffixes)
+
+
+def _files(folder: Path, writer: int, suffixes: set[str]) -> Iterator[Segment]:
+    for file in folder.iterdir():
+        if file.suffix in suffixes and file.stem.isdigit():
+            try:
+                status = file.stat()
+            except FileNotFoundError:  # it changed its state between the listing and the look
+                continue
+            yield Segment(writer, int(file.stem), file, status.st_size, status.st_mtime)

@@ -11,13 +11,13 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Self
 
-from evothesis.errors import SpoolBrokenError, SpoolFullError
+from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
 from evothesis.spool.frame import Frame, decode, encode
 from evothesis.spool.segments import OPEN, SEALED
 
@@ -42,6 +42,7 @@ class Writer:
         self._segment_no = -1
         self._offset = 0
         self._next_row = 0
+        self._complete: list[int] = []  # numbers whose files are yet to be called sealed
         with self._classified():
             self._recover()
 
@@ -54,7 +55,7 @@ class Writer:
             lock = _lock(folder)
             if lock is None:
                 continue
-            writer = cls(folder, lock=lock)
+            writer = cls._locked(folder, lock)
             if mine:
                 writer.close()
             else:
@@ -64,13 +65,26 @@ class Writer:
             folder = spool / str(secrets.randbits(31))
             folder.mkdir(mode=0o750)
             lock = _lock(folder)
-            mine = cls(folder, lock=lock) if lock is not None else None
+            mine = cls._locked(folder, lock) if lock is not None else None
         return mine
+
+    @classmethod
+    def _locked(cls, folder: Path, lock: int) -> Self:
+        try:
+            return cls(folder, lock=lock)
+        except SpoolError:
+            os.close(lock)
+            raise
 
     @property
     def segment_bytes(self) -> int:
         """The size of the open segment."""
         return self._offset
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a segment is complete that could not be handed over yet."""
+        return bool(self._complete)
 
     def append(self, entries: Sequence[tuple[bytes, int]]) -> None:
         """Write each (payload, its rows) as a frame; returns when all are on disk.
@@ -97,13 +111,16 @@ class Writer:
 
     def seal(self) -> None:
         """Hand the open segment to the loader, if it holds anything, and open the next one. Raises as `append`."""
-        if not self._offset:
-            return
         with self._classified():
-            number, descriptor = self._segment_no, self._descriptor
-            self._open(number + 1)
-            self._system.close(descriptor)
-            self._system.rename(self._path(number, OPEN), self._path(number, SEALED))
+            if self._offset:
+                number, descriptor = self._segment_no, self._descriptor
+                self._open(number + 1)
+                self._complete.append(number)
+                self._system.close(descriptor)
+            while self._complete:
+                number = self._complete[0]
+                self._system.rename(self._path(number, OPEN), self._path(number, SEALED))
+                self._complete.pop(0)
 
     def close(self) -> None:
         """Seal what is there and let another process have the folder."""
@@ -148,17 +165,18 @@ class Writer:
             self._system.close(descriptor)
 
     def _recover(self) -> None:
-        names = self._system.listdir(str(self.folder))
-        left_open = sorted(int(name.removesuffix(OPEN)) for name in names if name.endswith(OPEN))
-        complete = [int(name.removesuffix(SEALED)) for name in names if name.endswith(SEALED)]
-        following = max([-1, *left_open, *complete]) + 1
-        sound = {number: self._sound_bytes(number) for number in left_open}
-        reusable = bool(left_open) and left_open[-1] == following - 1 and not sound[left_open[-1]]
-        self._open(following - 1 if reusable else following)
+        states = _states(self._system.listdir(str(self.folder)))
+        left_open = sorted(number for number, suffixes in states.items() if OPEN in suffixes)
+        # a copy that was begun is made again; what is complete needs none
+        complete = {number for number, suffixes in states.items() if SEALED in suffixes}
+        sound = {number: b"" if number in complete else self._sound_bytes(number) for number in left_open}
+        following = max(states, default=-1) + 1
+        is_unused = following - 1 not in complete and not sound.get(following - 1, b"lost")
+        self._open(following - 1 if is_unused else following)
         for number, data in sound.items():
             if number == self._segment_no:
                 continue
-            if data and number not in complete:
+            if data:
                 self._copy(number, data)
             self._system.unlink(self._path(number, OPEN))
 
@@ -212,3 +230,13 @@ def _lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _states(names: Iterable[str]) -> dict[int, set[str]]:
+    """The states in which each number of a folder is found."""
+    states: dict[int, set[str]] = {}
+    for name in names:
+        stem, dot, suffix = name.partition(".")
+        if stem.isdigit():
+            states.setdefault(int(stem), set()).add(dot + suffix)
+    return states

@@ -1,0 +1,91 @@
+"""Keep: loaded segments stay for a while, so that a database restored from an older backup fills itself up again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from evothesis import pg
+from evothesis.spool.segments import KeptHour, bring_back, kept_hours, kept_segments
+
+log = logging.getLogger(__name__)
+
+BLOCK_BYTES = 4096  # what a small file really takes
+REMOVALS_MAX = 2_000  # at a time: new segments wait meanwhile
+
+POSITIONS = "select writer, next_segment_no from writers"
+EXPORTED = """
+-- up to the first segment that some destination lacks, else all that was planned
+select w.writer, coalesce(
+         (select min(r.first_segment_no) - 1
+            from deliveries d join export_ranges r using (export_id)
+           where d.state <> 'published' and r.writer = w.writer),
+         (select max(r.last_segment_no) from export_ranges r where r.writer = w.writer),
+         -1) as exported_through
+  from writers w
+"""
+
+
+class Keeper:
+    """The loaded segments of a spool, within a budget of bytes."""
+
+    def __init__(self, spool: Path, bytes_max: int) -> None:
+        """The folders are looked at when they are asked for."""
+        self._spool = spool
+        self._bytes_max = bytes_max
+        self._bytes: dict[KeptHour, int] = {}  # of hours that are over; only the newest of a writer can grow
+
+    def bring_back(self, connection: pg.Connection) -> None:
+        """Let loaded segments that the database does not have wait again."""
+        positions = {row["writer"]: row["next_segment_no"] for row in connection.execute(POSITIONS).fetchall()}
+        done: set[int] = set()
+        count = 0
+        for hour in reversed(kept_hours(self._spool)):
+            if hour.writer in done:
+                continue
+            segments = kept_segments(hour)
+            back = [segment for segment in segments if segment.segment_no >= positions.get(hour.writer, 0)]
+            for segment in back:
+                bring_back(segment, self._spool)
+            count += len(back)
+            if len(back) < len(segments):
+                done.add(hour.writer)
+        if count:
+            self._bytes.clear()
+            log.warning("Database is older than the spool, loading again.", extra={"segments": count})
+
+    def sweep(self, connection: pg.Connection) -> None:
+        """Remove the oldest segments beyond the budget."""
+        hours = kept_hours(self._spool)
+        newest = {hour.writer: hour for hour in hours}
+        sizes = {hour: self._size(hour, is_over=newest[hour.writer] != hour) for hour in hours}
+        excess = sum(sizes.values()) - self._bytes_max
+        removals = REMOVALS_MAX
+        exported: dict[int, int] | None = None
+        for hour in hours:
+            if excess <= 0 or not removals:
+                return
+            if exported is None:
+                rows = connection.execute(EXPORTED).fetchall()
+                exported = {row["writer"]: row["exported_through"] for row in rows}
+            segments = kept_segments(hour)
+            if segments and segments[-1].segment_no > exported.get(hour.writer, -1):
+                log.warning(
+                    "Loaded segments removed before every destination had them.",
+                    extra={"writer": hour.writer, "hour": hour.hour},
+                )
+            for segment in segments[:removals]:
+                segment.path.unlink()
+            removals -= min(removals, len(segments))
+            excess -= sizes[hour]
+            self._bytes.pop(hour, None)
+            if not any(hour.path.iterdir()):
+                hour.path.rmdir()
+
+    def _size(self, hour: KeptHour, *, is_over: bool) -> int:
+        if hour not in self._bytes:
+            blocks = sum(-(-segment.size_bytes // BLOCK_BYTES) for segment in kept_segments(hour))
+            if not is_over:
+                return blocks * BLOCK_BYTES
+            self._bytes[hour] = blocks * BLOCK_BYTES
+        return self._bytes[hour]
