@@ -5,12 +5,17 @@ Names and defaults stand in `config.example.toml`; a test compares. How they are
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+SECRETS = frozenset({"token", "secret_access_key"})
+MASK = "…"
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 NonNegative = Annotated[int, Meta(ge=0)]
@@ -19,8 +24,24 @@ HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
+def masked(name: str, value: object) -> object:
+    """A setting's value as it may be shown: a secret is masked, and the password in a URL or a connection string."""
+    if name in SECRETS and value:
+        return MASK
+    if name == "url" and isinstance(value, str):
+        return re.sub(r"(://[^:/@]*:)[^@]*@|(password\s*=\s*)('[^']*'|\S+)", rf"\1\2{MASK}@", value)
+    return value
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     """A table of the configuration file; a key that it does not name is an error."""
+
+    def __repr__(self) -> str:
+        """Without secrets, so that a log line or a traceback cannot tell them."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={masked(name, value)!r}' for name, value in fields.items())})"
+        )
 
 
 class Server(Table, frozen=True, kw_only=True):
@@ -32,6 +53,11 @@ class Server(Table, frozen=True, kw_only=True):
     proxies: tuple[str, ...] = ()
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
+
+    def __post_init__(self) -> None:
+        """A proxy is an address or a network."""
+        for proxy in self.proxies:
+            ipaddress.ip_network(proxy)
 
 
 class Admin(Table, frozen=True, kw_only=True):
@@ -95,7 +121,14 @@ class Export(Table, frozen=True, kw_only=True):
 
     rows_max: Positive = 1_000_000
     signing_key_path: Path = Path("var/signing.key")
-    destination: tuple[Destination, ...] = (Destination(),)
+    destination: Annotated[tuple[Destination, ...], Meta(min_length=1)] = (Destination(),)
+
+    def __post_init__(self) -> None:
+        """A destination's name keeps its state: each has its own."""
+        names = [destination.name for destination in self.destination]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            message = f"two destinations are named {twice!r}"
+            raise ValueError(message)
 
 
 class Usage(Table, frozen=True, kw_only=True):

@@ -1,49 +1,166 @@
-"""Reads the configuration: file and environment in, `Config` or an error that names the line out."""
+"""Reads the configuration: file and environment in, `Config` or an error that names the place out.
+
+Every value remembers where it was said (a line of the file, a variable), so that what is wrong with it can be blamed on
+the right place.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from evothesis.config import Config, Destination, Table
+from evothesis.config import Config, Table
 from evothesis.errors import ConfigurationError
 
 SYSTEM_PATH = Path("/etc/evothesis/config.toml")
 PREFIX = "EVOTHESIS_"
-FILE_SUFFIX = "_file"  # a twin of any string setting: the value is read from the file that it names
+PATH_VARIABLE = "EVOTHESIS_CONFIG"
+FILE_SUFFIX = "_file"  # a twin of any setting: the value is read from the file that it names
+
+Place = tuple[str | int, ...]  # ("export", "destination", 0, "url")
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Config:
     """Read `path`, else $EVOTHESIS_CONFIG, else the system's file where it exists; then the environment.
 
-    Raises ConfigurationError for a file that cannot be read, an unknown key and a value of the wrong kind.
+    Raises ConfigurationError for a file that cannot be read, an unknown name and a value of the wrong kind.
     """
-    chosen = path or (Path(environment["EVOTHESIS_CONFIG"]) if environment.get("EVOTHESIS_CONFIG") else None)
-    if chosen is None and SYSTEM_PATH.exists():
-        chosen = SYSTEM_PATH
-    text = _read(chosen) if chosen else ""
-    source = str(chosen) if chosen else "environment"
+    chosen = path or (Path(environment[PATH_VARIABLE]) if environment.get(PATH_VARIABLE) else None)
+    source, text = _source(chosen)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = f"{source} is not valid TOML: {error}"
         raise ConfigurationError(message) from error
-    _check_names(document, Config, source=source, text=text, table_name="")
-    _apply_environment(document, environment)
-    _read_twins(document)
+    said = {place: f"{source}:{line}" for place, line in _lines(text)}
+    _check(document, Config, (), said, source)
+    _override(document, environment, said)
     try:
-        config = msgspec.convert(document, Config, strict=False, dec_hook=_decode)
+        return msgspec.convert(document, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        message = f"{source}{_line_of_error(text, str(error))}: {error}"
+        reason, _, where = str(error).partition(" - at `$")
+        origin = _origin(_place(where), said, source)
+        message = f"{origin}: {reason}"
         raise ConfigurationError(message, hint="compare with config.example.toml") from error
-    _check_destinations(config, source)
-    return config
+
+
+def _source(chosen: Path | None) -> tuple[str, str]:
+    """The file's name and its text; the system's file need not be there."""
+    path = chosen or SYSTEM_PATH
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        if chosen is None:
+            return "the defaults", ""
+        message = f"cannot read the configuration {path}: {_reason(error)}"
+        raise ConfigurationError(message, hint=f"name another file with --config or ${PATH_VARIABLE}") from error
+
+
+def _lines(text: str) -> Iterator[tuple[Place, int]]:
+    """Where each table and each key stands."""
+    table: Place = ()
+    counts: dict[Place, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*(\[\[?)\s*([^\]]+?)\s*\]", line):
+            table = tuple(part.strip(" \"'") for part in header[2].split("."))
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, counts[table])
+            yield table, number
+        elif key := re.match(r"""\s*([\w."'-]+)\s*=""", line):
+            yield (*table, *(part.strip("\"'") for part in key[1].split("."))), number
+
+
+def _check(document: dict[str, Any], table: type[Table], place: Place, said: dict[Place, str], source: str) -> None:
+    """Refuse unknown names, and put the contents of a file in the place of the setting that names it."""
+    fields = {field.name: field for field in msgspec.structs.fields(table)}
+    for key, value in list(document.items()):
+        name = key if key in fields else key.removesuffix(FILE_SUFFIX)
+        origin = _origin((*place, key), said, source)
+        if name not in fields:
+            where = f" in [{'.'.join(part for part in place if isinstance(part, str))}]" if place else ""
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+            message = f"{origin}: unknown key {key!r}{where}"
+            raise ConfigurationError(message, hint=hint)
+        inner = _table_of(fields[name].type)
+        if inner and isinstance(value, list):
+            for number, part in enumerate(value):
+                if isinstance(part, dict):
+                    _check(part, inner, (*place, key, number), said, source)
+        elif inner and isinstance(value, dict):
+            _check(value, inner, (*place, key), said, source)
+        elif name != key:
+            if name in document:
+                message = f"{origin}: {key!r} and {name!r} are both set"
+                raise ConfigurationError(message, hint="keep one of them")
+            document[name] = _contents(value, origin, key)
+            said[(*place, name)] = origin
+            del document[key]
+
+
+def _override(document: dict[str, Any], environment: Mapping[str, str], said: dict[Place, str]) -> None:
+    """EVOTHESIS_SERVER_PORT=8080 is `port` in [server]; a list is given with commas."""
+    known = dict(_variables())
+    for variable in sorted(name for name in environment if name.startswith(PREFIX) and name != PATH_VARIABLE):
+        name = variable if variable in known else variable.removesuffix(FILE_SUFFIX.upper())
+        if name not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            message = f"unknown variable {variable}"
+            raise ConfigurationError(message, hint=f"did you mean {near[0]}?" if near else None)
+        if name != variable and name in environment:
+            message = f"{variable} and {name} are both set"
+            raise ConfigurationError(message, hint="keep one of them")
+        place, is_list = known[name]
+        value = environment[variable] if name == variable else _contents(environment[variable], variable, variable)
+        table = document
+        for part in place[:-1]:
+            table = table.setdefault(str(part), {})
+            if not isinstance(table, dict):
+                message = f"{_origin(place[:-1], said, 'the file')}: {part!r} must be a table"
+                raise ConfigurationError(message)
+        values = [part.strip() for part in value.split(",") if part.strip()] if is_list else value
+        table[str(place[-1])] = values
+        said[place] = variable
+
+
+def _variables() -> Iterator[tuple[str, tuple[Place, bool]]]:
+    """Every variable, with its setting's place and whether that is a list."""
+    for field in msgspec.structs.fields(Config):
+        table = _table_of(field.type)
+        if table is None:
+            yield f"{PREFIX}{field.name.upper()}", ((field.name,), False)
+            continue
+        for setting in msgspec.structs.fields(table):
+            if _table_of(setting.type) is None:
+                name = f"{PREFIX}{field.name}_{setting.name}".upper()
+                yield name, ((field.name, setting.name), "tuple[" in str(setting.type))
+
+
+def _table_of(kind: object) -> type[Table] | None:
+    """The table that a setting is, or is a list of."""
+    if isinstance(kind, type) and issubclass(kind, Table):
+        return kind
+    inner = next((_table_of(part) for part in get_args(kind) if part is not Ellipsis), None)
+    return inner if get_origin(kind) is not None else None
+
+
+def _contents(value: object, origin: str, key: str) -> str:
+    """What a file holds, without the end of its last line."""
+    if not isinstance(value, str):
+        message = f"{origin}: {key!r} must be the path of a file"
+        raise ConfigurationError(message)
+    try:
+        return Path(value).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{origin}: cannot read {value}: {_reason(error)}"
+        raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error
 
 
 def _decode(kind: type, value: object) -> object:
@@ -53,101 +170,19 @@ def _decode(kind: type, value: object) -> object:
     raise ValueError(message)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"cannot read the configuration {path}: {error}"
-        raise ConfigurationError(message, hint="name another file with --config or $EVOTHESIS_CONFIG") from error
+def _place(text: str) -> Place:
+    """``.export.destination[1].url` `` as a place."""
+    return tuple(name or int(number) for name, number in re.findall(r"\.(\w+)|\[(\d+)\]", text))
 
 
-def _table_of(field: msgspec.structs.FieldInfo) -> type[Table] | None:
-    if get_origin(field.type) is tuple and field.name == "destination":
-        return Destination
-    return field.type if isinstance(field.type, type) and issubclass(field.type, Table) else None
+def _origin(place: Place, said: dict[Place, str], source: str) -> str:
+    """Where a setting was said: its own line or variable, else that of what holds it."""
+    while place:
+        if place in said:
+            return said[place]
+        place = place[:-1]
+    return source
 
 
-def _check_names(document: dict[str, Any], table: type[Table], *, source: str, text: str, table_name: str) -> None:
-    fields = {field.name: field for field in msgspec.structs.fields(table)}
-    for key, value in document.items():
-        field = fields.get(key) or fields.get(key.removesuffix(FILE_SUFFIX))
-        if field is None:
-            near = difflib.get_close_matches(key, fields, n=1)
-            where = f" in [{table_name}]" if table_name else ""
-            message = f"{source}{_line(text, key, table_name)}: unknown key {key!r}{where}"
-            raise ConfigurationError(
-                message, hint=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
-            )
-        inner = _table_of(field)
-        if inner is None:
-            continue
-        name = f"{table_name}.{key}" if table_name else key
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, dict):
-                _check_names(part, inner, source=source, text=text, table_name=name)
-
-
-def _line(text: str, key: str, table_name: str) -> str:
-    """`:12`, the line on which `key` stands in its table; empty when it cannot be told."""
-    current = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]", line):
-            current = header[1]
-            if current == f"{table_name}.{key}".lstrip("."):
-                return f":{number}"
-        elif current == table_name and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
-            return f":{number}"
-    return ""
-
-
-def _line_of_error(text: str, error: str) -> str:
-    """The line of the setting that a validation error speaks of: "… - at `$.server.port`"."""
-    place = re.search(r"`\$\.([\w.\[\]]+)`", error)
-    if not place:
-        return ""
-    table_name, _, key = re.sub(r"\[[^\]]*\]", "", place[1]).rpartition(".")
-    return _line(text, key, table_name)
-
-
-def _apply_environment(document: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """EVOTHESIS_SERVER_PORT=8080 overrides `port` in [server]; a list is given with commas."""
-    for field in msgspec.structs.fields(Config):
-        table = _table_of(field)
-        if table is None:
-            if (value := environment.get(PREFIX + field.name.upper())) is not None:
-                document[field.name] = value
-            continue
-        settings = {setting.name: setting for setting in msgspec.structs.fields(table)}
-        prefix = f"{PREFIX}{field.name.upper()}_"
-        for variable in sorted(name for name in environment if name.startswith(prefix)):
-            key = variable.removeprefix(prefix).lower()
-            setting = settings.get(key) or settings.get(key.removesuffix(FILE_SUFFIX))
-            if setting is None or _table_of(setting):
-                near = difflib.get_close_matches(key, settings, n=1)
-                message = f"unknown variable {variable}"
-                raise ConfigurationError(message, hint=f"did you mean {prefix}{near[0].upper()}?" if near else None)
-            value = environment[variable]
-            is_list = "tuple" in str(setting.type)
-            values = [part.strip() for part in value.split(",") if part.strip()] if is_list else value
-            document.setdefault(field.name, {})[key] = values
-
-
-def _read_twins(document: dict[str, Any]) -> None:
-    """Replace each `token_file = PATH` by `token = contents`, without the line's end."""
-    for key, value in list(document.items()):
-        if isinstance(value, dict):
-            _read_twins(value)
-        elif isinstance(value, list):
-            for part in value:
-                if isinstance(part, dict):
-                    _read_twins(part)
-        elif key.endswith(FILE_SUFFIX) and isinstance(value, str):
-            document[key.removesuffix(FILE_SUFFIX)] = _read(Path(value)).rstrip("\r\n")
-            del document[key]
-
-
-def _check_destinations(config: Config, source: str) -> None:
-    names = [destination.name for destination in config.export.destination]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        message = f"{source}: two destinations are named {twice!r}"
-        raise ConfigurationError(message, hint="a destination's name keeps its state; give each its own")
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from evothesis.errors import UnreachableError
+from evothesis.errors import ConfigurationError, UnreachableError
 
 CONNECT_TIMEOUT_SECONDS = 10
 
@@ -31,7 +31,7 @@ _READ_OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={READ
 def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
     """Connect as `name` (seen in pg_stat_activity), in UTC, with commits that wait for the disk.
 
-    Raises UnreachableError.
+    Raises UnreachableError, and ConfigurationError for a URL that means nothing.
     """
     try:
         connection = psycopg.connect(
@@ -42,6 +42,10 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
             options=_OPTIONS,
             row_factory=dict_row,
         )
+    except psycopg.ProgrammingError:
+        message = "database.url cannot be read"
+        hint = "write it as postgresql://user:password@host/name, with special characters as %XX"
+        raise ConfigurationError(message, hint=hint) from None  # libpq's own words quote the password
     except psycopg.OperationalError as error:
         message = f"cannot connect to PostgreSQL: {_first_line(error)}"
         raise UnreachableError(message, hint="is it running, and is database.url right?") from error

@@ -12,16 +12,17 @@ import logging
 import os
 import shutil
 import signal
+import stat
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from evothesis.config import Database
 from evothesis.errors import EvothesisError, UnreachableError
@@ -29,10 +30,12 @@ from evothesis.errors import EvothesisError, UnreachableError
 log = logging.getLogger(__name__)
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, unix(7), less the final NUL
+SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - a folder of our own in it, whose owner is checked
 SOCKET_NAME = ".s.PGSQL.5432"
 START_SECONDS_MAX = 60  # recovery after a crash replays at most max_wal_size
 SPAWN_SECONDS_MAX = 10  # backends of a killed server hold its shared memory for a moment
 STOP_SECONDS_MAX = 8
+ORDINARY_ID = 1  # "daemon" in Debian's base system; PostgreSQL wants a user that has a name
 
 SETTINGS = {
     "listen_addresses": "",  # the socket's folder is the only way in, and only its owner may enter
@@ -68,7 +71,7 @@ class Postgres:
     @property
     def url(self) -> str:
         """A libpq connection string; valid whether or not the server runs."""
-        return f"host={self._socket_folder} user=evothesis dbname=postgres"
+        return make_conninfo(host=str(self._socket_folder), user="evothesis", dbname="postgres")
 
     @property
     def pid(self) -> int | None:
@@ -78,15 +81,15 @@ class Postgres:
     @property
     def _socket_folder(self) -> Path:
         folder = self._path / "socket"
-        if len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_BYTES_MAX:
+        # both ends take a comma for the beginning of another host
+        if len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_BYTES_MAX and "," not in str(folder):
             return folder
         digest = hashlib.sha256(os.fsencode(self._path)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"evothesis-{os.getuid()}-{digest}"
+        return SOCKET_FOLDER / f"evothesis-{os.getuid()}-{digest}"
 
     def acquire(self) -> bool:
         """Become the process that runs the server; False when another one is."""
-        self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (self._path / "lock").open("a")
+        lock = self.open_lock("lock")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,6 +97,15 @@ class Postgres:
             return False
         self._lock = lock
         return True
+
+    def open_lock(self, name: str) -> IO[str]:
+        """A file to lock in the database's folder, which is made."""
+        try:
+            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return (self._path / name).open("a")
+        except OSError as error:
+            message = f"cannot use {self._path}: {error.strerror}"
+            raise EvothesisError(message, hint="let this user write there, or set database.path") from error
 
     def release_in_child(self) -> None:
         """After a fork: forget the server, which belongs to the parent."""
@@ -108,10 +120,10 @@ class Postgres:
             self._create()
         began = time.monotonic()
         self._spawn()
-        while not self._answers():
+        while not self.answers():
             waited = time.monotonic() - began
             if waited > START_SECONDS_MAX or (waited > SPAWN_SECONDS_MAX and not self.is_alive()):
-                message = f"the embedded PostgreSQL did not start in {waited:.0f} s: {self._last_words()}"
+                message = f"the embedded PostgreSQL did not start in {waited:.0f} s: {self.last_words()}"
                 raise UnreachableError(message, hint=f"see {self._path / 'postgres.log'}")
             if not self.is_alive():
                 time.sleep(0.5)
@@ -143,23 +155,16 @@ class Postgres:
             self._lock.close()
         self._lock = self._process = None
 
-    def wait(self) -> None:
-        """Return when the server that another process runs answers."""
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not self._answers():
-            if time.monotonic() > deadline:
-                message = f"the embedded PostgreSQL in {self._path} does not answer"
-                raise UnreachableError(message, hint=f"another process runs it; see {self._path / 'postgres.log'}")
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether the server takes connections, whoever runs it."""
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The newest fatal message in the server's log."""
         lines = (self._path / "postgres.log").read_text(errors="replace").splitlines()
         return next(
             (line.partition("FATAL:")[2].strip() for line in reversed(lines) if "FATAL:" in line), "it is silent"
@@ -200,14 +205,15 @@ class Postgres:
         if with_parent:
             program = ["setpriv", "--pdeathsig", "INT", *program]
         if os.geteuid() == 0:
-            program = ["unshare", "--user", "--map-user=1000", "--map-group=1000", *program]
+            program = ["unshare", "--user", f"--map-user={ORDINARY_ID}", f"--map-group={ORDINARY_ID}", *program]
         return program
 
     def _prepare_socket_folder(self) -> None:
         folder = self._socket_folder
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         status = folder.lstat()
-        if status.st_uid != os.getuid() or folder.is_symlink():
+        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
             message = f"{folder} belongs to somebody else"
             raise EvothesisError(message, hint="remove it, or set database.path to a shorter path")
         folder.chmod(0o700)
@@ -215,17 +221,35 @@ class Postgres:
 
 @contextmanager
 def database(settings: Database) -> Iterator[str]:
-    """The URL of the database of a command: the configured one, or the embedded one, started when nobody runs it."""
+    """The URL of the database of a command: the configured one, or the embedded one, started when nobody runs it.
+
+    A command that runs the server stops it after the last command that uses it.
+    """
     if not settings.is_embedded:
         yield settings.url
         return
     server = Postgres(settings.path)
-    if not server.acquire():
-        server.wait()
-        yield server.url
-        return
-    try:
-        server.start()
-        yield server.url
-    finally:
-        server.stop()
+    with server.open_lock("users") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        runs_it = _join(server)
+        try:
+            if runs_it:
+                server.start()
+            yield server.url
+        finally:
+            if runs_it:
+                fcntl.flock(users, fcntl.LOCK_EX)
+                server.stop()
+
+
+def _join(server: Postgres) -> bool:
+    """True when this process is to run the server, False when another one does and it answers."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not server.acquire():
+        if server.answers():
+            return False
+        if time.monotonic() > deadline:
+            message = f"the embedded PostgreSQL does not answer: {server.last_words()}"
+            raise UnreachableError(message, hint="another process runs it; is that one well?")
+        time.sleep(0.05)
+    return True

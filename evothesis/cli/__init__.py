@@ -14,17 +14,17 @@ from evothesis.errors import EvothesisError
 app = typer.Typer(
     name="evothesis",
     help="Collects web behaviour data and delivers it raw to your own bucket.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Configuration: --config PATH, else $EVOTHESIS_CONFIG, else /etc/evothesis/config.toml, else defaults.",
 )
 app.command("serve")(serve.command)
 app.command("migrate")(migrate.command)
+app.add_typer(export.app, name="export")
 app.command("usage")(usage.command)
 app.command("accept-loss")(accept_loss.command)
-app.add_typer(export.app, name="export")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -43,13 +43,22 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; an error that a person can mend is printed as what failed and what to try."""
+    """Run a command; what a person can mend is printed as what failed and what to try."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], prog_name="evothesis", standalone_mode=False)
     except EvothesisError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"Try: {error.hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        _print_error(str(error), error.hint)
+        code = error.exit_code
+    except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # every misuse of the command line
+        context = error.ctx
+        _print_error(error.format_message(), f"{context.command_path if context else 'evothesis'} --help")
+        code = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    sys.exit(code)
+
+
+def _print_error(message: str, hint: str | None) -> None:
+    print(f"Error: {message}", file=sys.stderr)
+    if hint:
+        print(f"Try: {hint}", file=sys.stderr)

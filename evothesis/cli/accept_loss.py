@@ -24,11 +24,10 @@ def command(
     A writer whose next segment is missing waits: nothing is skipped silently. When the file is gone for good (a disk
     died, somebody removed it) this lets the segments behind it be loaded, and records who decided so.
 
+    \b
     Examples:
       evothesis accept-loss
-
       evothesis accept-loss --writer 1802744773 --reason "disk replaced on Sunday"
-
     """
     settings = start(config)
     with database(settings.database) as url, pg.reporting(), pg.connect(url, name="accept-loss") as connection:

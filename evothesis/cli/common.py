@@ -15,7 +15,7 @@ from evothesis.configuration import load
 
 ConfigPath = Annotated[
     Path | None,
-    typer.Option("--config", metavar="PATH", help="Configuration file.", show_default="see `evothesis --help`"),
+    typer.Option("--config", metavar="PATH", help="Configuration file; see `evothesis --help`.", show_default=False),
 ]
 
 

@@ -24,7 +24,6 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 app = typer.Typer(
     help="Deliver stored events to every destination. Without a command: `export run`.",
-    epilog="Examples:  evothesis export   ·   evothesis export --format json",
 )
 
 
@@ -40,11 +39,10 @@ def run(config: ConfigPath = None, form: FormatOption = Format.TABLE) -> None:
 
     May be run at any time, and again after any failure: what was delivered is not delivered twice.
 
+    \b
     Examples:
       evothesis export
-
       evothesis export run --format json
-
     """
     from evothesis.exporter.run import run as export
 

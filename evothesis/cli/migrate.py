@@ -20,11 +20,10 @@ def command(
 
     May be started many times at once. A database that a newer version migrated is refused.
 
+    \b
     Examples:
       evothesis migrate
-
       evothesis migrate --check
-
     """
     settings = start(config)
     with database(settings.database) as url, pg.reporting(), pg.connect(url, name="migrate") as connection:

@@ -30,13 +30,11 @@ def command(
 
     Without a configuration it uses an embedded PostgreSQL and keeps everything under ./var.
 
+    \b
     Examples:
       evothesis serve
-
       evothesis serve --demo
-
       EVOTHESIS_SERVER_PORT=80 evothesis serve --config /etc/evothesis/config.toml
-
     """
     from evothesis.serve import Scope, serve
 

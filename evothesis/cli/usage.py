@@ -39,7 +39,8 @@ class By(StrEnum):
 def command(
     config: ConfigPath = None,
     month: Annotated[
-        str | None, typer.Option(metavar="YYYY-MM", help="A month in UTC.", show_default="this month")
+        str | None,
+        typer.Option(metavar="YYYY-MM", help="A month in UTC, instead of the present one.", show_default=False),
     ] = None,
     by: Annotated[By, typer.Option(help="One line for each site, or for each day.")] = By.SITE,
     form: Annotated[UsageFormat, typer.Option("--format", help="How to print.")] = UsageFormat.TABLE,
@@ -48,13 +49,11 @@ def command(
 
     Stored events are counted once; duplicates, rejected and withheld events are shown and not billed.
 
+    \b
     Examples:
       evothesis usage
-
       evothesis usage --month 2026-11 --by day
-
       evothesis usage --format json | jq .amount
-
     """
     settings = start(config)
     chosen = Month.parse(month or f"{datetime.now(UTC):%Y-%m}")
