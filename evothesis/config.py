@@ -57,7 +57,11 @@ class Server(Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """A proxy is an address or a network."""
         for proxy in self.proxies:
-            ipaddress.ip_network(proxy)
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                message = f"proxies: {error}"
+                raise ValueError(message) from error
 
 
 class Admin(Table, frozen=True, kw_only=True):
@@ -127,7 +131,7 @@ class Export(Table, frozen=True, kw_only=True):
         """A destination's name keeps its state: each has its own."""
         names = [destination.name for destination in self.destination]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            message = f"two destinations are named {twice!r}"
+            message = f"destination: two destinations are named {twice!r}"
             raise ValueError(message)
 
 

@@ -45,7 +45,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
         return msgspec.convert(document, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$")
-        origin = _origin(_place(where), said, source)
+        # a check of a whole table begins its message with the setting that it blames
+        origin = _origin((*_place(where), reason.partition(":")[0]), said, source)
         message = f"{origin}: {reason}"
         raise ConfigurationError(message, hint="compare with config.example.toml") from error
 
@@ -159,7 +160,7 @@ def _contents(value: object, origin: str, key: str) -> str:
     try:
         return Path(value).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        message = f"{origin}: cannot read {value}: {_reason(error)}"
+        message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error
 
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
+from http import HTTPStatus
 
 import msgspec
 import psycopg
@@ -115,7 +116,7 @@ async def _answers_errors(
     try:
         return await handler(request)
     except web.HTTPException as error:
-        return _error(error.status, "not_found" if error.status == 404 else "refused", error.reason)  # noqa: PLR2004
+        return _error(error.status, "not_found" if error.status == HTTPStatus.NOT_FOUND else "refused", error.reason)
     except (psycopg.OperationalError, PoolTimeout):
         return _error(503, "database_unreachable", "the database does not answer; try again")
     except Exception:
@@ -131,7 +132,7 @@ def _json(body: bytes, *, status: int = 200) -> web.Response:
 
 def _error(status: int, code: str, message: str) -> web.Response:
     response = _json(msgspec.json.encode({"error": {"code": code, "message": message}}), status=status)
-    if status == 401:  # noqa: PLR2004
+    if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 

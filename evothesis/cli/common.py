@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from evothesis import log
 from evothesis.config import Config
@@ -31,3 +32,8 @@ def start(path: Path | None) -> Config:
     config = load(path, os.environ)
     log.configure(config.log.format)
     return config
+
+
+def shown(name: str) -> str:
+    """A name that a stranger chose, as it may be printed: no control character, and nothing that rich takes for markup."""
+    return escape("".join(part if part.isprintable() else repr(part)[1:-1] for part in name))

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from evothesis import pg
 from evothesis.appliance.postgres import database
-from evothesis.cli.common import ConfigPath, start
+from evothesis.cli.common import ConfigPath, shown, start
 from evothesis.migrate import require_current
 from evothesis.usage.meter import Month
 from evothesis.usage.report import report
@@ -89,7 +89,7 @@ def _print_table(result: dict[str, Any]) -> None:
     columns = ("events", "billable", "duplicates", "rejected", "withheld")
     for line in _lines(result):
         name = line["site_id"] if by_site else line["day"]
-        table.add_row(name, *(f"{line[column]:,}" for column in columns), line["amount"])
+        table.add_row(shown(name), *(f"{line[column]:,}" for column in columns), line["amount"])
     table.add_section()
     table.add_row("total", *(f"{result[column]:,}" for column in columns), result["amount"], style="bold")
     Console().print(table)

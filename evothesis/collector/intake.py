@@ -46,7 +46,8 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     is_suspicious = privacy.is_suspicious(data)
     events, refusals = parse(document, received_at=request.received_at, page=request.page)
     if request.refuses and settings.signals == "drop":
-        withheld = Counter(event.site_id for _, event in events)
+        sites = (event.site_id for _, event in events)
+        withheld = Counter(map(privacy.cleaned, sites) if is_suspicious else sites)
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
     anonymous = request.refuses and settings.signals == "anonymise"

@@ -20,6 +20,7 @@
   const CARD = /\b\d(?:[ -]?\d){12,18}\b/g;
   const host = /** @type {any} */ (window);
   const script = /** @type {HTMLScriptElement} */ (document.currentScript);
+  const navigation = host.performance.getEntriesByType('navigation')[0];
   let storage = /** @type {Record<string, string>} */ (safely(() => localStorage)() ?? {});
   const view = { url: '', path: '', milestonePercent: 0, visibility: String(document.visibilityState), activeAt: 0 };
   let events = /** @type {string[]} */ ([]); // not yet in a batch
@@ -39,9 +40,8 @@
     watchRoutes();
     watchVisitor();
     listen('online', () => deliver(true));
-    // until then scripts of the page may set its title
-    if (document.readyState === 'loading') listen('DOMContentLoaded', () => enter());
-    else enter();
+    listen('DOMContentLoaded', enter); // until then scripts of the page may set its title
+    if (navigation?.domContentLoadedEventStart !== 0) enter();
     for (const call of calls) host.evothesis(...call);
     deliver();
   }
@@ -58,7 +58,7 @@
       viewport: { width: innerWidth, height: innerHeight },
       language: navigator.language,
       timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-      navigationType: view.url ? cause : host.performance.getEntriesByType('navigation')[0]?.type,
+      navigationType: view.url ? cause : navigation?.type,
       dropped: Number(storage['evothesis.dropped']) || undefined,
     };
     forget('evothesis.dropped');

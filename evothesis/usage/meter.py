@@ -46,8 +46,8 @@ class Month(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Month:
         """`2026-11`. Raises ConfigurationError."""
-        match = re.fullmatch(r"(2\d{3})-(0[1-9]|1[0-2])", text)
-        if match is None:
+        match = re.fullmatch(r"([0-9]{4})-(0[1-9]|1[0-2])", text)
+        if match is None or match[1] in ("0000", "9999"):  # date has no year 0, and none after 9999
             message = f"{text!r} is not a month"
             raise ConfigurationError(message, hint="write it as YYYY-MM, for example 2026-11")
         return cls(int(match[1]), int(match[2]))
