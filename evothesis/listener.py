@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import uvloop
 from aiohttp import web
 
 BACKLOG = 1024
+PULSE_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5  # for requests that are under way
 HEADER_BYTES_MAX = 8190
 
@@ -26,16 +28,23 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         runner.run(until_told())
 
 
-def serve(application: web.Application, host: str, port: int, ready: Callable[[], None]) -> None:
+def serve(application: web.Application, host: str, port: int, pulse: Callable[[], None]) -> None:
     """Serve an application on one socket until SIGTERM."""
 
     async def main(stopped: asyncio.Event) -> None:
         runner = await listen(application, host, port)
-        ready()
-        await stopped.wait()
+        await pulse_until(stopped, pulse)
         await runner.cleanup()
 
     run(main)
+
+
+async def pulse_until(stopped: asyncio.Event, pulse: Callable[[], None]) -> None:
+    """Say every second that this loop goes round."""
+    while not stopped.is_set():
+        pulse()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), PULSE_SECONDS)
 
 
 async def listen(application: web.Application, host: str, port: int, *, shared: bool = False) -> web.AppRunner:

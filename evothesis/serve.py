@@ -32,7 +32,7 @@ from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
 from evothesis.loader.run import Loader
 from evothesis.migrate import migrate
-from evothesis.supervisor import Program, Ready, Supervisor
+from evothesis.supervisor import Program, Pulse, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -102,27 +102,26 @@ def _programs(config: Config, url: str, scope: Scope) -> list[list[Program]]:
     groups = []
     if scope.has_collector:
         groups.append(
-            [Program(f"collector {number}", lambda ready: _collect(config, salt, ready)) for number in range(processes)]
+            [Program(f"collector {number}", lambda pulse: _collect(config, salt, pulse)) for number in range(processes)]
         )
     if scope.has_loader:
-        groups.append([Program("loader", lambda ready: _load(config, url, ready))])
-        groups.append([Program("admin", lambda ready: _administer(config, url, ready))])
+        groups.append([Program("loader", lambda pulse: _load(config, url, pulse))])
+        groups.append([Program("admin", lambda pulse: _administer(config, url, pulse))])
     if scope.demo_port:
-        groups[-1].append(Program("demo", lambda ready: _demonstrate(config, url, scope.demo_port or 0, ready)))
+        groups[-1].append(Program("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
     return groups
 
 
-def _collect(config: Config, salt: bytes, ready: Ready) -> None:
+def _collect(config: Config, salt: bytes, pulse: Pulse) -> None:
     async def main(stopped: asyncio.Event) -> None:
         committer = Committer(config.spool)
         await committer.open()
         writing = asyncio.create_task(committer.run())
         broken = asyncio.create_task(committer.broken.wait())
-        stopping = asyncio.create_task(stopped.wait())
         application = Collector(config, committer, salt=salt).application()
         runner = await listener.listen(application, config.server.host, config.server.port, shared=True)
-        ready()
-        await asyncio.wait([broken, stopping, writing], return_when=asyncio.FIRST_COMPLETED)
+        serving = asyncio.create_task(listener.pulse_until(stopped, pulse))
+        await asyncio.wait([broken, serving, writing], return_when=asyncio.FIRST_COMPLETED)
         await runner.cleanup()
         if committer.broken.is_set():
             message = "the spool cannot be written"
@@ -133,21 +132,20 @@ def _collect(config: Config, salt: bytes, ready: Ready) -> None:
     listener.run(main)
 
 
-def _load(config: Config, url: str, ready: Ready) -> None:
+def _load(config: Config, url: str, pulse: Pulse) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
-    ready()
-    Loader(url, config.spool, stop).run()
+    Loader(url, config.spool, stop, pulse).run()
 
 
-def _administer(config: Config, url: str, ready: Ready) -> None:
-    listener.serve(admin_application(config, url), config.admin.host, config.admin.port, ready)
+def _administer(config: Config, url: str, pulse: Pulse) -> None:
+    listener.serve(admin_application(config, url), config.admin.host, config.admin.port, pulse)
 
 
-def _demonstrate(config: Config, url: str, port: int, ready: Ready) -> None:
+def _demonstrate(config: Config, url: str, port: int, pulse: Pulse) -> None:
     collector = f"http://{_reachable(config.server.host)}:{config.server.port}"
-    listener.serve(demo_application(url, collector), "127.0.0.1", port, ready)
+    listener.serve(demo_application(url, collector), "127.0.0.1", port, pulse)
 
 
 class _Periodic:

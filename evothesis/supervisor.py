@@ -1,7 +1,8 @@
 """Supervisor: programs in, running processes out, until told to stop.
 
-Forks one process per program, starts those that die again with growing pauses, stops all in order. It does nothing
-else, so that nothing else can stop it; signals, deaths and readiness all arrive through one selector.
+Forks one process per program, starts those that die again with growing pauses, ends those whose work stands still,
+stops all in order. It does nothing else, so that nothing else can stop it; signals, deaths and signs of life all arrive
+through one selector.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from setproctitle import setproctitle
@@ -25,17 +26,22 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.1, 5.0
 HEALTHY_SECONDS = 10  # a process that lived this long starts again without a pause
+STILL_SECONDS_MAX = 60  # without a sign of life; a load that PostgreSQL keeps waiting takes less
 STOP_SECONDS_MAX = 9  # of one group; systemd and people expect ten in all
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
-Ready = Callable[[], None]
+Pulse = Callable[[], None]
 
 
 class Program(NamedTuple):
-    """What one process does. `main` calls its argument when it is ready, and returns when it got SIGTERM."""
+    """What one process does.
+
+    `main` calls its argument when it is ready, and then at least every few seconds from the loop that does the work; it
+    returns when the process got SIGTERM.
+    """
 
     name: str
-    main: Callable[[Ready], None]
+    main: Callable[[Pulse], None]
 
 
 @dataclass
@@ -45,8 +51,9 @@ class _Process:
     started_at: float = 0
     start_at: float = 0
     pause_seconds: float = RESTART_SECONDS_MIN
-    ready: bool = False
-    ready_pipe: int = field(default=-1)
+    is_ready: bool = False
+    alive_at: float = 0
+    pipe: int = -1
 
 
 class Supervisor:
@@ -87,10 +94,12 @@ class Supervisor:
             self._reap()
             self._start_due()
             self._tend()
-            if not announced and all(process.ready for process in self._processes()):
+            if not announced and all(process.is_ready for process in self._processes()):
                 announced = True
                 on_ready()
                 notify("READY=1")
+            if self._end_still():
+                notify("WATCHDOG=1")
             self._wait(1.0)
 
     def _processes(self) -> list[_Process]:
@@ -105,10 +114,21 @@ class Supervisor:
             if isinstance(key.fileobj, socket.socket):
                 with suppress(BlockingIOError):
                     key.fileobj.recv(4096)
+            elif os.read(key.data.pipe, 4096):
+                key.data.is_ready = True
+                key.data.alive_at = time.monotonic()
             else:
-                process = key.data
-                process.ready = os.read(process.ready_pipe, 1) != b""
-                self._forget_pipe(process)
+                self._forget_pipe(key.data)
+
+    def _end_still(self) -> bool:
+        """Kill every process whose loop stands still, so that it is started again; True when there was none."""
+        now = time.monotonic()
+        still = [process for process in self._processes() if process.pid and now - process.alive_at > STILL_SECONDS_MAX]
+        for process in still:
+            log.error("Process stood still.", extra={"program": process.program.name, "pid": process.pid})
+            os.kill(process.pid, signal.SIGKILL)
+            process.alive_at = now
+        return not still
 
     def _start_due(self) -> None:
         for process in self._processes():
@@ -123,11 +143,11 @@ class Supervisor:
             os.close(read)
             self._become(process.program, parent, write)
         os.close(write)
-        process.started_at = time.monotonic()
-        process.ready_pipe = read
+        process.started_at = process.alive_at = time.monotonic()
+        process.pipe = read
         self._selector.register(read, selectors.EVENT_READ, process)
 
-    def _become(self, program: Program, parent: int, ready_pipe: int) -> None:
+    def _become(self, program: Program, parent: int, pipe: int) -> None:
         """Be the child: never returns."""
         code = 1
         try:
@@ -142,11 +162,13 @@ class Supervisor:
             self._in_child()
             setproctitle(f"evothesis: {program.name}")
 
-            def ready() -> None:
-                os.write(ready_pipe, b"1")
-                os.close(ready_pipe)
+            os.set_blocking(pipe, False)
 
-            program.main(ready)
+            def pulse() -> None:
+                with suppress(BlockingIOError, BrokenPipeError):
+                    os.write(pipe, b".")
+
+            program.main(pulse)
             code = 0
         except BaseException:  # the process ends here whatever happened; the parent sees the code
             log.exception("Process failed.", extra={"program": program.name})
@@ -177,10 +199,10 @@ class Supervisor:
             self._forget_pipe(process)
 
     def _forget_pipe(self, process: _Process) -> None:
-        if process.ready_pipe >= 0:
-            self._selector.unregister(process.ready_pipe)
-            os.close(process.ready_pipe)
-            process.ready_pipe = -1
+        if process.pipe >= 0:
+            self._selector.unregister(process.pipe)
+            os.close(process.pipe)
+            process.pipe = -1
 
     def _stop_group(self, group: list[_Process]) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):

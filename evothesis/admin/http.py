@@ -19,7 +19,7 @@ from evothesis import heartbeat
 from evothesis.admin.recent import recent_events
 from evothesis.config import Config
 from evothesis.pg import pool
-from evothesis.spool.segments import sealed, waiting_bytes
+from evothesis.spool.segments import backlog, sealed
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ async def _health(request: web.Request) -> web.Response:
         "status": "degraded" if any(reasons) else "ok",
         "reasons": [reason for reason in reasons if reason],
         "spool": {
-            "bytes": waiting_bytes(spool.path),
+            "bytes": backlog(spool.path).size_bytes,
             "bytes_max": spool.bytes_max,
             "waiting_segments": len(sealed(spool.path)),
         },

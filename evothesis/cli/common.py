@@ -35,5 +35,5 @@ def start(path: Path | None) -> Config:
 
 
 def shown(name: str) -> str:
-    """A name that a stranger chose, as it may be printed: no control character, and nothing that rich takes for markup."""
+    """A name that a stranger chose, as it may be printed: without control characters, and no markup for rich."""
     return escape("".join(part if part.isprintable() else repr(part)[1:-1] for part in name))

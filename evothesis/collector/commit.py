@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from evothesis.config import Spool
 from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
-from evothesis.spool.segments import waiting_bytes
+from evothesis.spool.segments import backlog
 from evothesis.spool.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 SEAL_AFTER_SECONDS = 0.25  # with the load behind it, an event is in the table within a second
 SEGMENT_BYTES_MAX = 8 * 2**20  # one load; a larger one makes a replay after a crash repeat too much
 BUDGET_CHECK_SECONDS = 1.0
+WARN_SHARE = 0.7  # of the spool's budget
 RETRY_SECONDS = 1.0  # between two attempts to seal on a disk that has no room
 
 
@@ -54,6 +55,8 @@ class Committer:
         self.refusal: SpoolError | None = SpoolFullError("the spool is not open yet")
         self._checked_at = float("-inf")
         self._closing = False
+        self._warned = False
+        self._reason: str | None = None
 
     async def open(self) -> None:
         """Claim a folder of the spool and recover it; when there is no room, `run` goes on trying."""
@@ -135,20 +138,36 @@ class Committer:
     def _look(self) -> None:
         if self._writer is None:
             self._writer = Writer.claim(self._settings.path)
-        if waiting_bytes(self._settings.path) > self._settings.bytes_max:
+        waiting = backlog(self._settings.path)
+        hours = (time.time() - waiting.waiting_since) / 3600 if waiting.waiting_since else 0
+        self._warn(max(waiting.size_bytes / self._settings.bytes_max, hours / self._settings.age_hours_max))
+        if waiting.size_bytes > self._settings.bytes_max:
             message = f"the spool holds more than spool.bytes_max ({self._settings.bytes_max} bytes)"
             raise SpoolFullError(message)
+        if hours > self._settings.age_hours_max:
+            message = f"events wait longer than spool.age_hours_max ({self._settings.age_hours_max} h)"
+            raise SpoolFullError(message)
+
+    def _warn(self, share: float) -> None:
+        """Say it once when the spool's budget of bytes or hours is mostly spent, and once when it is not any more."""
+        if (share > WARN_SHARE) != self._warned:
+            self._warned = not self._warned
+            message = "Spool is filling up: is the loader running?" if self._warned else "Spool is draining."
+            log.warning(message, extra={"percent_of_budget": round(share * 100)})
 
     async def _do(self, step: Callable[[], None]) -> SpoolError | None:
-        """Run a step in the spool's thread; its error, if it has one, is also what later requests are told."""
+        """Run a step in the spool's thread; returns its error, for the requests that wait for it."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, step)
-        except SpoolFullError as error:
-            log.warning("Spool refused.", extra={"reason": str(error)})
-            return error
         except SpoolBrokenError as error:
             log.exception("Spool failed.")
             self.refusal = error
             self.broken.set()
             return error
+        except (SpoolFullError, OSError) as error:
+            if str(error) != self._reason:  # once: it is asked every second, and by every request
+                self._reason = str(error)
+                log.warning("Spool refused.", extra={"reason": self._reason})
+            return error if isinstance(error, SpoolFullError) else SpoolFullError(str(error))
+        self._reason = None
         return None

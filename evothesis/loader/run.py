@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import zip_longest
 from threading import Event
@@ -37,9 +37,10 @@ REQUIRED_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 class Loader:
     """One loader; a second one on the same database ends with LoadError."""
 
-    def __init__(self, url: str, settings: Spool, stop: Event) -> None:
-        """`stop` ends `run` when everything sealed is loaded."""
+    def __init__(self, url: str, settings: Spool, stop: Event, pulse: Callable[[], None]) -> None:
+        """`stop` ends `run` when everything sealed is loaded; `pulse` is called every second or so."""
         self._url = url
+        self._pulse = pulse
         self._spool = settings.path
         self._keeper = Keeper(settings.path, settings.loaded_bytes_max)
         self._stop = stop
@@ -159,6 +160,7 @@ class Loader:
         if time.monotonic() - self._beaten_at < BEAT_SECONDS:
             return
         self._beaten_at = time.monotonic()
+        self._pulse()
         beat = heartbeat.Heartbeat(time.time(), waiting, self._database_error, self._spool_error)
         try:
             heartbeat.write(self._spool, beat)

@@ -28,6 +28,13 @@ class Segment(NamedTuple):
     changed_at: float  # Unix time; of a sealed segment, that of its last frame
 
 
+class Backlog(NamedTuple):
+    """The size of all segments that are not loaded, and since when the oldest sealed one waits (Unix time)."""
+
+    size_bytes: int
+    waiting_since: float | None
+
+
 class KeptHour(NamedTuple):
     """The loaded segments of one writer and one UTC hour (`YYYYMMDDHH`, which sorts by time)."""
 
@@ -41,9 +48,11 @@ def sealed(spool: Path) -> list[Segment]:
     return sorted(_segments(spool, {SEALED}))
 
 
-def waiting_bytes(spool: Path) -> int:
-    """The size of all segments that are not loaded yet, open ones too."""
-    return sum(segment.size_bytes for segment in _segments(spool, {OPEN, SEALED}))
+def backlog(spool: Path) -> Backlog:
+    """What the database does not have yet, in open segments too."""
+    segments = list(_segments(spool, {OPEN, SEALED}))
+    waiting_since = min((segment.changed_at for segment in segments if segment.path.suffix == SEALED), default=None)
+    return Backlog(sum(segment.size_bytes for segment in segments), waiting_since)
 
 
 def keep(segment: Segment, hour: datetime, *, is_damaged: bool) -> None:
