@@ -9,6 +9,7 @@
     │   └── SpoolBrokenError    a sync failed: the process that saw it must end
     ├── LoadError
     └── DeliveryError
+        └── HistoryError        a bucket has what the database forgot; nothing may be planned
 
 The docstring of a class is its default message.
 """
@@ -61,3 +62,7 @@ class LoadError(EvothesisError):
 
 class DeliveryError(EvothesisError):
     """A file could not be delivered."""
+
+
+class HistoryError(DeliveryError):
+    """A bucket and the database disagree about what was delivered."""

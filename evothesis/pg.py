@@ -39,6 +39,11 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
             application_name=f"evothesis {name}",
             autocommit=autocommit,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            # a server that is gone without a word is noticed within half a minute
+            keepalives_idle=15,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
             options=_OPTIONS,
             row_factory=dict_row,
         )

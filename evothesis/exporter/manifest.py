@@ -40,10 +40,14 @@ def canonical(document: dict[str, Any]) -> bytes:
 
 def signed(document: dict[str, Any], key: Ed25519PrivateKey) -> bytes:
     """The manifest's bytes: `document` with the public key and the signature."""
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    document = {**document, "public_key": base64.b64encode(public).decode()}
+    document = {**document, "public_key": public_key(key)}
     signature = key.sign(canonical(document))
     return canonical({**document, "signature": base64.b64encode(signature).decode()})
+
+
+def public_key(key: Ed25519PrivateKey) -> str:
+    """The public half of a key as manifests name it."""
+    return base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
 
 def is_authentic(document: dict[str, Any]) -> bool:

@@ -30,7 +30,7 @@ select export_id, format, key, rows, bytes, sha256, rows_by_site
   from deliveries where destination = %(destination)s and state = 'stored' order by export_id, format
 """
 RANGES = """
-select writer, first_segment_no as first, last_segment_no as last
+select export_id, writer, first_segment_no as first, last_segment_no as last
   from export_ranges where export_id = any(%(exports)s) order by writer, first_segment_no
 """
 RECORD = """
@@ -96,6 +96,7 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
         for file in counted:
             rows_by_site.update(file["rows_by_site"] or {})
         listed = [file for file in files if file["rows"]]
+        loads = _ranges(connection, exports)
         body = manifest.signed(
             {
                 "version": manifest.VERSION,
@@ -103,12 +104,13 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
                 "sequence": sequence,
                 "created_at": created_at.isoformat(),
                 "previous_sha256": newest["sha256"].hex() if newest else None,
-                "loads": connection.execute(RANGES, {"exports": exports}).fetchall(),
+                "loads": [part for _, part in loads],
                 "rows": rows_by_site.total(),
                 "rows_by_site": dict(sorted(rows_by_site.items())),
                 "files": [
                     {
                         "key": file["key"],
+                        "loads": [part for export_id, part in loads if export_id == file["export_id"]],
                         "format": file["format"],
                         "rows": file["rows"],
                         "bytes": file["bytes"],
@@ -136,6 +138,12 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
         )
         connection.execute(ASSIGN, {"destination": destination, "sequence": sequence, "exports": exports})
     return True
+
+
+def _ranges(connection: pg.Connection, exports: list[int]) -> list[tuple[int, dict[str, int]]]:
+    """The loads of chunks, by writer and number, each with its chunk."""
+    rows = connection.execute(RANGES, {"exports": exports}).fetchall()
+    return [(row["export_id"], {name: row[name] for name in ("writer", "first", "last")}) for row in rows]
 
 
 def _put(connection: pg.Connection, destination: str, store: Store, row: dict[str, Any], instance: str) -> Published:

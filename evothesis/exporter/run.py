@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from evothesis import pg
 from evothesis.config import Config
-from evothesis.errors import DeliveryError, EvothesisError, UnreachableError
+from evothesis.errors import DeliveryError, EvothesisError, HistoryError, UnreachableError
 from evothesis.exporter import ledger
+from evothesis.exporter.adopt import adopt
 from evothesis.exporter.encode import EXTENSIONS, Encoded, encode
 from evothesis.exporter.ledger import Delivery
 from evothesis.exporter.manifest import signing_key
@@ -36,22 +37,31 @@ class Outcome(NamedTuple):
 def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcome:
     """Plan all new loads and deliver everything that is due to each destination.
 
-    Raises DeliveryError when another export runs, or when a chunk's rows are not all there.
+    Raises DeliveryError when another export runs, HistoryError when a bucket has more than the database knows of.
     """
     if not pg.one(connection, "select pg_try_advisory_lock(%(lock)s) as mine", {"lock": ledger.LOCK})["mine"]:
         message = "another export runs"
         raise DeliveryError(message, hint="wait for it to end")
     key = signing_key(config.export.signing_key_path)
+    stores = {destination.name: store(destination) for destination in config.export.destination}
+    failed: dict[str, EvothesisError] = {}
+    for destination in config.export.destination:
+        try:
+            adopt(connection, destination, stores[destination.name], instance=config.instance, key=key)
+        except HistoryError:
+            raise  # a plan made now could deliver events again under other names
+        except (DeliveryError, UnreachableError) as error:
+            failed[destination.name] = error
+    usable = {name: target for name, target in stores.items() if name not in failed}
     with connection.transaction():  # a chunk without its deliveries would look delivered
         planned = chunks(ledger.unplanned(connection), rows_max=config.export.rows_max)
         ledger.plan(connection, planned, instance=config.instance)
         for destination in config.export.destination:
             for form in destination.formats:
                 ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
-    stores = {destination.name: store(destination) for destination in config.export.destination}
-    failed = _deliver_all(connection, stores, progress)
+    _deliver_all(connection, usable, failed, progress)
     published: list[Published] = []
-    for name, target in stores.items():
+    for name, target in usable.items():
         try:
             # what was stored before a failure is published: the engineer need not wait for the rest
             published += publish(connection, name, target, instance=config.instance, key=key)
@@ -62,9 +72,11 @@ def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcom
     return Outcome(published, failed, ledger.pending(connection, list(stores)))
 
 
-def _deliver_all(connection: pg.Connection, stores: dict[str, Store], progress: Progress) -> dict[str, EvothesisError]:
+def _deliver_all(
+    connection: pg.Connection, stores: dict[str, Store], failed: dict[str, EvothesisError], progress: Progress
+) -> None:
+    """Bring every file to every destination; one that fails is put into `failed` and left alone from then on."""
     due = ledger.unfinished(connection, list(stores))
-    failed: dict[str, EvothesisError] = {}
     with tempfile.TemporaryDirectory(prefix="evothesis-export-") as folder:
         rendered: dict[tuple[int, str], Encoded] = {}
         for done, delivery in enumerate(due):
@@ -82,7 +94,6 @@ def _deliver_all(connection: pg.Connection, stores: dict[str, Store], progress: 
                 failed[delivery.destination] = error
                 ledger.failed(connection, delivery, error)
         progress(len(due), len(due))
-    return failed
 
 
 def _deliver(

@@ -170,15 +170,18 @@ class Bucket:
 
     def read(self, key: str) -> bytes | None:
         """See Store."""
-        found = self._ask(key, self._client.get_object)
+        found = self._ask(key, self._client.get_object, may_be_hidden=True)
         return found["Body"].read() if found else None
 
     def replace(self, key: str, body: bytes) -> None:
         """See Store."""
         self._ask(key, partial(self._client.put_object, Body=body))
 
-    def _ask(self, key: str, call: Callable[..., Answer]) -> Answer | None:
-        """Call S3; None for "there is none" (404) and "there is one already" (412)."""
+    def _ask(self, key: str, call: Callable[..., Answer], *, may_be_hidden: bool = False) -> Answer | None:
+        """Call S3; None for "there is none" (404) and "there is one already" (412).
+
+        Credentials that may not list are told 403 of a missing object: `may_be_hidden` takes that for 404 too.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         where = f"s3://{self._bucket}/{self._prefix}{key}"
@@ -188,6 +191,8 @@ class Bucket:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = error.response.get("Error", {}).get("Code", "")
             if status == HTTPStatus.PRECONDITION_FAILED or (status == HTTPStatus.NOT_FOUND and code != "NoSuchBucket"):
+                return None
+            if may_be_hidden and code == "AccessDenied":
                 return None
             message = f"cannot reach {where}: {code or error}"
             if status in _TRANSIENT_STATUSES:

@@ -62,14 +62,25 @@ class Loader:
                     self._work(connection)
                     return
             except (UnreachableError, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and not pg.is_transient(error):
-                    log.exception("Load refused by the database.")
-                self._database_error = str(error).partition("\n")[0]
-                log.warning("Database lost, trying again.", extra={"reason": self._database_error})
-                self._beat(waiting=len(sealed(self._spool)))
+                self._tell(error)
                 if self._stop.wait(retry_seconds):
                     return
                 retry_seconds = min(retry_seconds * 2, RETRY_SECONDS_MAX)
+
+    def _tell(self, error: Exception) -> None:
+        """Say once what the database's trouble is; it is asked again and again."""
+        reason = str(error).partition("\n")[0]
+        if reason != self._database_error:
+            passes = isinstance(error, UnreachableError) or (
+                isinstance(error, psycopg.Error) and pg.is_transient(error)
+            )
+            log.log(
+                logging.WARNING if passes else logging.ERROR,
+                "Database lost, trying again." if passes else "Database refused, trying again.",
+                extra={"reason": reason},
+            )
+        self._database_error = reason
+        self._beat(waiting=len(sealed(self._spool)))
 
     def _prepare(self, connection: pg.Connection) -> None:
         for setting in REQUIRED_SETTINGS:

@@ -11,7 +11,7 @@
   // the storage is the site's: take little of it; the server recognises a repeated event for 72 hours
   const QUEUE_MAX = { events: 200, length: 262_144, ageMs: 66 * 3_600_000 };
   const WAIT_MS = { pageview: 1_000, active: 5_000, idle: 60_000, answer: 30_000, retryMax: 300_000 };
-  const OWNER_WAIT_MS = 10_000; // until then only the tab that made a batch sends it
+  const OWNER_WAIT_MS = 5_000; // until then only the tab that made a batch sends it
   const SESSION_IDLE_MS = 1_800_000;
   const PRIVATE = '[data-private]';
   const UNREADABLE = `${PRIVATE},input,select,textarea,[contenteditable],script,style`;

@@ -1,0 +1,157 @@
+"""Adopt: manifests that a bucket has and the database has forgotten in, a ledger that knows them out.
+
+A database that was restored from an older backup has loaded the kept segments again, but does not know what was
+delivered since. The bucket does. What it lists is taken over before anything is planned, so that nothing is delivered
+twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from evothesis import pg
+from evothesis.config import Destination
+from evothesis.errors import DeliveryError, HistoryError
+from evothesis.exporter import ledger, manifest
+from evothesis.exporter.encode import EXTENSIONS
+from evothesis.exporter.plan import Chunk, Range
+from evothesis.exporter.store import Store
+
+log = logging.getLogger(__name__)
+
+NEWEST = """
+select sequence, sha256 from manifests
+ where destination = %(destination)s and published_at is not null order by sequence desc limit 1
+"""
+LOADS = """
+select count(*) as loads, count(distinct l.hour) as hours, min(l.hour) as hour, sum(l.accepted)::bigint as rows,
+       min(l.first_received_at) as first_received_at, max(l.last_received_at) as last_received_at
+  from unnest(%(writers)s::integer[], %(firsts)s::bigint[], %(lasts)s::bigint[]) as r (writer, first, last)
+  join loads l on l.writer = r.writer and l.segment_no between r.first and r.last
+"""
+KNOWN = "select export_key from exports where export_key = any(%(keys)s)"
+RECORD = """
+insert into manifests (destination, sequence, key, body, sha256, rows, files, bytes, created_at, published_at)
+values (%(destination)s, %(sequence)s, %(key)s, %(body)s, %(sha256)s, %(rows)s, %(files)s, %(bytes)s, %(created_at)s,
+        now())
+"""
+DELIVERED = """
+update deliveries
+   set state = 'published', bytes = %(bytes)s, sha256 = decode(%(sha256)s, 'hex'), manifest_sequence = %(sequence)s,
+       changed_at = now()
+ where destination = %(destination)s and key = %(key)s
+"""
+EMPTY = """
+update deliveries d set state = 'published', manifest_sequence = %(sequence)s, changed_at = now()
+  from exports e
+ where e.export_id = d.export_id and d.destination = %(destination)s and e.export_key = any(%(keys)s)
+"""
+
+
+def adopt(
+    connection: pg.Connection, destination: Destination, store: Store, *, instance: str, key: Ed25519PrivateKey
+) -> None:
+    """Take over manifests that follow the newest known one.
+
+    Raises DeliveryError when they are somebody else's, HistoryError when they are ours and do not fit the database.
+    """
+    name = destination.name
+    while True:
+        newest = connection.execute(NEWEST, {"destination": name}).fetchone()
+        sequence = newest["sequence"] + 1 if newest else 1
+        body = store.read(manifest.key_of(sequence))
+        if body is None or _is_planned(connection, name, sequence, body):
+            return
+        document = _checked(body, name, sequence, instance, key)
+        if document["previous_sha256"] != (newest["sha256"].hex() if newest else None):
+            message = f"{name}: {manifest.key_of(sequence)} does not follow the manifest that the database knows"
+            raise HistoryError(message, hint="restore a newer database")
+        with connection.transaction():
+            _take_over(connection, destination, document, body)
+        log.warning("Manifest adopted from the bucket.", extra={"destination": name, "manifest": sequence})
+
+
+def _is_planned(connection: pg.Connection, destination: str, sequence: int, body: bytes) -> bool:
+    """Whether it is the manifest that an earlier run put, and had no time to record as published."""
+    row = connection.execute(
+        "select sha256 from manifests where destination = %(destination)s and sequence = %(sequence)s",
+        {"destination": destination, "sequence": sequence},
+    ).fetchone()
+    return row is not None and row["sha256"] == hashlib.sha256(body).digest()
+
+
+def _checked(body: bytes, destination: str, sequence: int, instance: str, key: Ed25519PrivateKey) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if (
+        not isinstance(document, dict)
+        or not manifest.is_authentic(document)
+        or document["public_key"] != manifest.public_key(key)
+        or (document["instance"], document["sequence"]) != (instance, sequence)
+    ):
+        message = f"{destination}: {manifest.key_of(sequence)} exists and is not ours"
+        raise DeliveryError(message, hint="give each instance its own prefix; keep its signing key")
+    return document
+
+
+def _take_over(connection: pg.Connection, destination: Destination, document: dict[str, Any], body: bytes) -> None:
+    files = document["files"]
+    chunks = [_chunk(connection, destination.name, file["loads"]) for file in files]
+    for file, chunk in zip(files, chunks, strict=True):
+        if chunk.rows != file["rows"]:
+            message = f"{destination.name}: {file['key']} has {file['rows']} rows, its loads have {chunk.rows} here"
+            raise HistoryError(message, hint="the database is not the one that delivered this file")
+    covered = [part._asdict() for chunk in chunks for part in chunk.ranges]
+    # hours without an event have no file
+    rest = [part for part in document["loads"] if Range(**_named(part))._asdict() not in covered]
+    empty = {
+        chunk.key(document["instance"]): chunk
+        for chunk in (_chunk(connection, destination.name, [part]) for part in rest)
+    }
+    unknown = {chunk.key(document["instance"]): chunk for chunk in chunks} | empty
+    known = connection.execute(KNOWN, {"keys": list(unknown)}).fetchall()
+    for row in known:
+        del unknown[row["export_key"]]
+    ledger.plan(connection, list(unknown.values()), instance=document["instance"])
+    for form in destination.formats:
+        ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
+    name = {"destination": destination.name, "sequence": document["sequence"]}
+    connection.execute(
+        RECORD,
+        name
+        | {
+            "key": manifest.key_of(document["sequence"]),
+            "body": body,
+            "sha256": hashlib.sha256(body).digest(),
+            "rows": document["rows"],
+            "files": len(files),
+            "bytes": sum(file["bytes"] for file in files),
+            "created_at": document["created_at"],
+        },
+    )
+    for file in files:
+        connection.execute(DELIVERED, name | {part: file[part] for part in ("key", "bytes", "sha256")})
+    connection.execute(EMPTY, name | {"keys": list(empty)})
+
+
+def _named(part: dict[str, int]) -> dict[str, int]:
+    return {"writer": part["writer"], "first_segment_no": part["first"], "last_segment_no": part["last"]}
+
+
+def _chunk(connection: pg.Connection, destination: str, loads: list[dict[str, int]]) -> Chunk:
+    """The chunk that a file was made of, as the database knows its loads now."""
+    parameters = {f"{name}s": [part[name] for part in loads] for name in ("writer", "first", "last")}
+    row = pg.one(connection, LOADS, parameters)
+    expected = sum(part["last"] - part["first"] + 1 for part in loads)
+    if row["loads"] != expected or row["hours"] != 1:
+        message = f"{destination}: the bucket lists {expected} loads of which the database has {row['loads']}"
+        raise HistoryError(message, hint="wait until the loader has caught up, or restore a newer database")
+    ranges = tuple(Range(**_named(part)) for part in loads)
+    return Chunk(row["hour"], ranges, row["rows"], row["first_received_at"], row["last_received_at"])
