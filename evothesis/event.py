@@ -11,6 +11,8 @@ import msgspec
 # what the collector knows; writer, segment_no and idx are put before it when the row is loaded
 COLUMNS = (
     "created_at",
+    "user_agent",
+    "ip_address",
     "event_id",
     "event_type",
     "session_id",
@@ -19,8 +21,6 @@ COLUMNS = (
     "timestamp",
     "url",
     "path",
-    "user_agent",
-    "ip_address",
     "raw_event_data",
 )
 REJECTED_COLUMNS = ("created_at", "site_id", "code", "message", "event")
@@ -34,15 +34,15 @@ encode_json = msgspec.json.Encoder(decimal_format="number").encode
 class Event(msgspec.Struct):
     """One event, ready to be stored: within limits, redacted, every text free of NUL and lone surrogates."""
 
-    event_id: str  # 32 or 36 characters
+    event_id: str  # 32 hexadecimal digits
     event_type: str
     session_id: str | None
     visitor_id: str | None
     site_id: str
-    timestamp: datetime  # UTC
+    timestamp: str  # ISO 8601, UTC
     url: str | None
     path: str | None
-    raw: dict[str, Any]
+    raw: bytes  # JSON without a raw line end or tab
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True):
@@ -75,26 +75,28 @@ encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
-def row(event: Event, raw: bytes, *, created_at: str, user_agent: str | None, ip_address: str | None) -> Row:
-    """Format an event. `raw` is its JSON after redaction, `created_at` the server's time as ISO 8601 in UTC."""
+def shared_columns(*, created_at: str, user_agent: str | None, ip_address: str | None) -> bytes:
+    """The columns that all events of a request share. `created_at` is the server's time as ISO 8601 in UTC."""
+    return _copy_text((created_at, user_agent, ip_address)).encode()
+
+
+def row(event: Event, shared: bytes) -> Row:
+    """Format an event."""
     texts = (
-        created_at,
         event.event_id,
         event.event_type,
         event.session_id,
         event.visitor_id,
         event.site_id,
-        event.timestamp.isoformat(),
+        event.timestamp,
         event.url,
         event.path,
-        user_agent,
-        ip_address,
     )
     # JSON has no tab and no line end outside of escapes; only the backslash means something to COPY
-    line = b"%s\t%s" % (_copy_text(texts).encode(), raw.replace(b"\\", b"\\\\"))
-    digest = hashlib.sha256(b"%s\0%s" % (event.site_id.encode(), raw)).digest()
-    key = event.event_id.replace("-", "")
-    return Row(line, key, int.from_bytes(digest[:8], "big", signed=True), event.site_id, len(raw))
+    line = b"%s\t%s\t%s" % (shared, _copy_text(texts).encode(), event.raw.replace(b"\\", b"\\\\"))
+    digest = hashlib.sha256(b"%s\0%s" % (event.site_id.encode(), event.raw)).digest()
+    fingerprint = int.from_bytes(digest[:8], "big", signed=True)
+    return Row(line, event.event_id, fingerprint, event.site_id, len(event.raw))
 
 
 def rejected_row(*, created_at: str, site_id: str | None, code: str, message: str, event: str) -> Rejected:
@@ -102,9 +104,11 @@ def rejected_row(*, created_at: str, site_id: str | None, code: str, message: st
     return Rejected(_copy_text((created_at, site_id, code, message, event)).encode(), site_id)
 
 
-def derived_id(site_id: str, parts: dict[str, Any]) -> str:
+def derived_id(site_id: str, session_id: str | None, raw: bytes) -> str:
     """An id for an event that was sent without one: the same content gives the same id."""
-    digest = bytearray(hashlib.sha256(b"%s\0%s" % (site_id.encode(), encode_json(parts))).digest()[:16])
+    digest = bytearray(
+        hashlib.sha256(b"%s\0%s\0%s" % (site_id.encode(), (session_id or "").encode(), raw)).digest()[:16]
+    )
     digest[6] = digest[6] & 0x0F | 0x80  # version 8: a UUID of our own making, RFC 9562
     digest[8] = digest[8] & 0x3F | 0x80
     return digest.hex()

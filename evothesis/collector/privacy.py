@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from datetime import date
+from functools import lru_cache
 
 import re2  # type: ignore[import-untyped]  # it has no stubs
 
-from evothesis.config import Privacy
 from evothesis.event import Json
 
 REDACTED = "[redacted]"
 CARD_DIGITS_MIN = 13
+CACHED_MAX = 4_096  # addresses and agents come back with every request of a visit
 _IPV4_PREFIX, _IPV6_PREFIX = 24, 48  # a street at most; what the European authorities' guidance calls truncation
 
 # parts of the names of parameters whose values speak of a person or open a door
@@ -29,16 +30,8 @@ _CARD = re2.compile(r"\b[2-6]\d{3}(?:[ -]?\d){9,15}\b")
 _PARAMETER = re2.compile(rf"([?&#;])([^=&#;?\s]*(?i:{_NAMES})[^=&#;?\s]*)=([^&#;\s]+)")
 _UUID = re2.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
-# One look at a whole body tells whether any of the rules could apply; nearly all bodies pass here. An escape (\u0040)
-# could hide a character that the rules look for.
-_SUSPICIOUS = re2.compile(
-    rf"""@|%40|\\u00|\b[2-6]\d{{3}}[ -]?\d{{4,6}}[ -]?\d{{3}}|[?&#;][^"=&]*(?i:{_NAMES})[^"=&]*="""
-)
-
-
-def is_suspicious(data: bytes) -> bool:
-    """Whether JSON text may hold personal data, so that `cleaned` is worth its while."""
-    return _SUSPICIOUS.search(data) is not None
+# What JSON text must have for any of the rules to apply; an escape (\u0040) could hide it, and is odd by itself
+SUSPICIOUS = rf"""@|%40|\b[2-6]\d{{3}}[ -]?\d{{4,6}}[ -]?\d{{3}}|[?&#;][^"=&]*(?i:{_NAMES})[^"=&]*="""
 
 
 def cleaned(value: Json) -> Json:
@@ -52,17 +45,20 @@ def cleaned(value: Json) -> Json:
     return value
 
 
+@lru_cache(CACHED_MAX)
 def cleaned_text(text: str | None) -> str | None:
     """A single text, such as an address or a user agent."""
     return _clean(text) if text else text
 
 
-def address(peer: str | None, settings: Privacy, *, salt: bytes, day: date) -> str | None:
+@lru_cache(CACHED_MAX)
+def address(peer: str | None, mode: str, salt: bytes, day: date) -> str | None:
     """The client's address as it may be kept, in a form that PostgreSQL's inet takes; None when it may not be.
 
-    A hash is a unique local IPv6 address (fd00::/8, RFC 4193), the same for one client during one UTC day.
+    `mode` is [privacy] ip. A hash is a unique local IPv6 address (fd00::/8, RFC 4193), the same for one client during
+    one UTC day.
     """
-    if not peer or settings.ip == "none":
+    if not peer or mode == "none":
         return None
     try:
         ip = ipaddress.ip_address(peer.partition("%")[0])
@@ -70,10 +66,10 @@ def address(peer: str | None, settings: Privacy, *, salt: bytes, day: date) -> s
         return None
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
-    if settings.ip == "hash":
+    if mode == "hash":
         digest = hashlib.blake2b(ip.packed + day.isoformat().encode(), key=salt, digest_size=15).digest()
         return str(ipaddress.IPv6Address(b"\xfd" + digest))
-    if settings.ip == "full":
+    if mode == "full":
         return str(ip)
     prefix = _IPV4_PREFIX if ip.version == 4 else _IPV6_PREFIX  # noqa: PLR2004 - the version's own number
     return str(ipaddress.ip_network((ip, prefix), strict=False).network_address)

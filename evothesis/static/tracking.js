@@ -121,7 +121,7 @@
     const session = sessionId();
     const { url, path } = view;
     const event = JSON.stringify({ eventType, eventId: uuid(), timestamp: new Date(), url, path, data });
-    const bytes = new Blob([event]).size;
+    const bytes = new TextEncoder().encode(event).length;
     if (bytes > BATCH_MAX.eventBytes) return countDropped(1);
     if (session !== open.session || open.bytes + bytes > BATCH_MAX.bytes) seal();
     if (!events[0]) open.since = Date.now();
