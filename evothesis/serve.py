@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,8 +62,7 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
     if scope.demo_port and not config.admin.token:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
-    for host, port in _listeners(config, scope):
-        _check_free(host, port)
+    _check_free(_listeners(config, scope))
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     exporter = _Periodic(config_path) if scope.demo_port else None
     url = server.url if server else config.database.url
@@ -180,16 +180,20 @@ def _listeners(config: Config, scope: Scope) -> list[tuple[str, int]]:
     return listeners
 
 
-def _check_free(host: str, port: int) -> None:
+def _check_free(listeners: list[tuple[str, int]]) -> None:
     """Say at once what is wrong, instead of letting children fail again and again."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            message = f"cannot listen on {host}:{port}: {error.strerror}"
-            raise ConfigurationError(message, hint="is it running already? else choose another port") from error
+    with ExitStack() as probes:  # all at once: two settings may name the same port
+        for host, port in listeners:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            probe = probes.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen()
+            except OSError as error:
+                message = f"cannot listen on {host}:{port}: {error.strerror}"
+                hint = "is it running already, or do two settings name this port?"
+                raise ConfigurationError(message, hint=hint) from error
 
 
 def _reachable(host: str) -> str:
