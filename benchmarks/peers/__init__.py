@@ -1,0 +1,1 @@
+"""Peers: other ways to build the same collector, tuned honestly, for a ratio on the same machine."""

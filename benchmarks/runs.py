@@ -1,0 +1,106 @@
+"""Runs: a system and a load in; what became of it, and what it cost, out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.machine import Usage, Watch
+from benchmarks.systems import ROOT, System
+
+VISIBLE_SECONDS_MAX = 120
+POLL_SECONDS = 0.01
+RUN_SECONDS_MAX = 900
+
+
+@dataclass
+class Run:
+    """One run: what the generator said, when the last acknowledged event was visible, what was used until then."""
+
+    load: dict[str, Any]
+    visible_at: float
+    usage: Usage
+    stored: int
+
+    @property
+    def events(self) -> int:
+        """Acknowledged events."""
+        return int(self.load["events_acked"])
+
+    @property
+    def seconds(self) -> float:
+        """From the first byte sent until all that was acknowledged was visible."""
+        return self.visible_at - float(self.load["began_at"])
+
+    @property
+    def events_per_second(self) -> float:
+        """Acknowledged and stored."""
+        return self.events / self.seconds
+
+    def microseconds(self, *groups: str) -> float:
+        """CPU per event of some processes."""
+        return sum(self.usage.cpu_seconds.get(group, 0) for group in groups) / self.events * 1e6
+
+    def as_json(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            "events": self.events,
+            "events_per_second": round(self.events_per_second, 1),
+            "seconds": round(self.seconds, 3),
+            "statuses": self.load["statuses"],
+            "latency_ms": self.load["latency_ms"],
+            "microseconds_per_event": {
+                name: round(seconds / self.events * 1e6, 2) for name, seconds in sorted(self.usage.cpu_seconds.items())
+            },
+            **self.usage.as_json(),
+        }
+
+
+class Generator:
+    """`benchmarks.load` in a process of its own, rendered and waiting."""
+
+    def __init__(self, url: str, options: Sequence[str]) -> None:
+        """Return when it is ready."""
+        command = [sys.executable, "-m", "benchmarks.load", url, "--hold", *options]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        if self._process.stdout.readline() != b"ready\n":
+            message = "the load generator did not get ready"
+            raise RuntimeError(message)
+
+    def run(self) -> dict[str, Any]:
+        """Send everything; returns what it says."""
+        output, _ = self._process.communicate(b"\n", timeout=RUN_SECONDS_MAX)
+        if self._process.returncode:
+            message = "the load generator failed"
+            raise RuntimeError(message)
+        answer: dict[str, Any] = json.loads(output)
+        return answer
+
+
+def drive(system: System, options: Sequence[str]) -> Run:
+    """Send a load to a running system and wait until everything acknowledged is visible.
+
+    Raises TimeoutError when that does not happen: something acknowledged was lost.
+    """
+    generator = Generator(system.url, options)
+    with system.connect() as connection:
+        before = system.stored(connection)
+        connection.execute("checkpoint")
+        watch = Watch()
+        load = generator.run()
+        deadline = time.monotonic() + VISIBLE_SECONDS_MAX
+        while (stored := system.stored(connection) - before) < load["events_acked"]:
+            if time.monotonic() > deadline:
+                message = f"{load['events_acked']} events were acknowledged, {stored} are visible"
+                raise TimeoutError(message)
+            time.sleep(POLL_SECONDS)
+        visible_at = time.monotonic()
+    usage = watch.stop()
+    usage.cpu_seconds["generator"] = load["cpu_seconds"]
+    return Run(load, visible_at, usage, stored)

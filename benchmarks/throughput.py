@@ -1,0 +1,141 @@
+r"""Throughput: events that are acknowledged and stored, a second, beside the limit and the peers, in one run.
+
+Rounds are interleaved (ours, the limit, peer a, peer b, ours, …), so that a slow minute of the machine meets all of
+them. Ours: batches of ten over loopback, the generator on the same machine; answered after fdatasync, loaded with
+deduplication by a transaction with synchronous_commit; the clock runs from the first byte sent until the last
+acknowledged event is visible in events_log. The limit: `\copy` of the rows that ours stored. Peers: benchmarks/peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.copy_limit import Copied, copy, export_rows
+from benchmarks.report import say, spread
+from benchmarks.runs import Run, drive
+from benchmarks.systems import Appliance, Database, FirstVersion, FirstVersionSingle, System
+
+Found = Run | Copied
+
+OURS = ("collectors", "loader", "backends", "postgres, background", "serve", "admin")
+BARS = {"limit": 0.5, "peer a": 12.0, "peer b": 80.0}
+CPU_BAR = 45.0
+WARM_UP_SHARE = 0.1
+TITLES = {
+    "evothesis": "evothesis",
+    "limit": "the limit: `\\copy` by itself",
+    "peer a": "peer a: a commit for each request",
+    "peer b": "peer b: a commit for each event",
+}
+
+
+class Bench:
+    """The systems, and what was found in each round."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Nothing runs yet."""
+        folder: Path = arguments.folder
+        self._rows = folder.absolute() / "rows.copy"
+        self._patience = report.patience(arguments)
+        self._connections = arguments.connections
+        self._limit = Database(folder / "limit")
+        self._systems: list[tuple[System, int]] = [
+            (Appliance(folder / "evothesis"), arguments.requests),
+            (FirstVersion(folder / "a"), arguments.requests_a),
+            (FirstVersionSingle(folder / "b"), arguments.requests_b),
+        ]
+        self.found: dict[str, list[Found]] = {name: [] for name in TITLES}
+        self.rejected: dict[str, list[Found]] = {name: [] for name in TITLES}
+
+    def round(self) -> None:
+        """Each of them once."""
+        for system, requests in self._systems:
+            system.start()
+            try:
+                self._send(system, requests)
+            finally:
+                system.stop()
+            if system.name == "evothesis":
+                self._limit.start()
+                try:
+                    self._note("limit", lambda: copy(self._limit, self._rows))
+                finally:
+                    self._limit.stop()
+
+    def _send(self, system: System, requests: int) -> None:
+        options = ["--connections", str(self._connections), "--requests"]
+        drive(system, [*options, str(max(100, int(requests * WARM_UP_SHARE)))])
+        self._note(system.name, lambda: drive(system, [*options, str(requests)]))
+        if not self._rows.exists():
+            with system.connect() as connection:
+                export_rows(connection, self._rows)
+
+    def _note(self, name: str, measure: Callable[[], Found]) -> None:
+        found, rejected = self._patience.accepted(measure)
+        self.found[name].append(found)
+        self.rejected[name] += rejected
+        others = ", ".join(f"{run.usage.foreign_cores:.2f}" for run in [*rejected, found])
+        say(f"{name}: {found.events_per_second:,.0f} events/s; others took {others} cores")
+
+
+def microseconds(run: Found, groups: Sequence[str]) -> float:
+    """CPU of some processes for each event."""
+    return sum(run.usage.cpu_seconds.get(group, 0) for group in groups) / run.events * 1e6
+
+
+def ratios(found: dict[str, list[Found]]) -> dict[str, float]:
+    """Ours over each of the others: medians over all rounds."""
+    rates = {name: statistics.median(run.events_per_second for run in runs) for name, runs in found.items()}
+    return {name: round(rates["evothesis"] / rates[name], 2) for name in BARS}
+
+
+def tables(found: dict[str, list[Found]]) -> list[str]:
+    """Ratios first, then what they were made of."""
+    ours = [microseconds(run, OURS) for run in found["evothesis"]]
+    compared = [[f"evothesis / {TITLES[name]}", ratio, f"≥ {BARS[name]:g}"] for name, ratio in ratios(found).items()]
+    cpu = statistics.median(ours)
+    compared.append(["µs of CPU for an event: collectors, loader, PostgreSQL", round(cpu, 1), f"≤ {CPU_BAR:g}"])
+    rates = []
+    for name, runs in found.items():
+        rate = spread([run.events_per_second for run in runs])
+        others = max(run.usage.foreign_cores for run in runs)
+        cost = statistics.median(microseconds(run, (*OURS, "workers", "clients")) for run in runs)
+        rates.append([TITLES[name], rate["median"], rate["min"], rate["max"], round(cost, 1), f"{others:.2f}"])
+    groups = [*OURS, "generator"]
+    parts = [[name, *(round(microseconds(run, [name]), 1) for run in found["evothesis"])] for name in groups]
+    return [
+        report.table(["ratio", "measured", "bar"], compared),
+        report.table(["events/s", "median", "min", "max", "µs CPU/event", "foreign cores ≤"], rates),
+        report.table(["µs CPU/event of evothesis", *(f"round {n + 1}" for n in range(len(ours)))], parts),
+    ]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = report.parser("throughput", __doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
+    parser.add_argument("--connections", type=int, default=64, help="of the generator (%(default)s)")
+    parser.add_argument("--requests", type=int, default=30_000, help="of ten events each, for ours (%(default)s)")
+    parser.add_argument("--requests-a", type=int, default=8_000, help="the same for peer a (%(default)s)")
+    parser.add_argument("--requests-b", type=int, default=2_500, help="the same for peer b (%(default)s)")
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.folder, ignore_errors=True)
+    bench = Bench(arguments)
+    for _ in range(arguments.rounds):
+        bench.round()
+    shutil.rmtree(arguments.folder)
+    result = {
+        "ratios": ratios(bench.found),
+        "rounds": {name: [run.as_json() for run in runs] for name, runs in bench.found.items()},
+        "rejected": {name: [run.as_json() for run in runs] for name, runs in bench.rejected.items()},
+    }
+    report.finish(arguments.json, result, tables(bench.found))
+
+
+if __name__ == "__main__":
+    main()

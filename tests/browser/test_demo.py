@@ -1,0 +1,94 @@
+"""The demo shop: a person sees what the server stored, and nothing of it can do harm."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from playwright.sync_api import Page
+
+from evothesis.demo import PAGES
+from tests.appliance import Appliance, eventually
+
+COUNT = "select count(*) as count from events_log"
+
+
+@pytest.fixture
+def page(page: Page) -> Page:
+    """A window in which the panel stands beside the shop."""
+    page.set_viewport_size({"width": 1400, "height": 800})
+    return page
+
+
+@pytest.mark.parametrize("name", sorted(file.name for file in PAGES.glob("*.html")))
+def test_pages(demo_appliance: Appliance, page: Page, name: str) -> None:
+    """Every page of the shop has the tag, scrolls, and works without a complaint from the browser."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.goto(f"{demo_appliance.demo_url}/{name}")
+    page.locator(".panel li").wait_for()
+
+    assert [] == complaints
+    assert [f"/{name}"] == [row["path"] for row in demo_appliance.rows("select path from events_log")]
+    assert page.evaluate("document.documentElement.scrollHeight > innerHeight")
+
+
+def test_panel(demo_appliance: Appliance, page: Page) -> None:
+    """The panel shows an event with all that was stored, and what is clicked in it is not tracked."""
+    page.goto(demo_appliance.demo_url)
+    row = page.locator(".panel li").first
+    row.wait_for()
+    row.get_by_role("button").click()
+    (stored,) = demo_appliance.rows("select event_id::text, event_type, session_id from events_log")
+    shown = json.loads(row.locator("pre").inner_text())
+
+    assert stored == {name: shown[name] for name in stored}
+    page.goto("about:blank")
+    eventually(lambda: 2 == demo_appliance.rows(COUNT)[0]["count"])
+    types = [
+        event["event_type"] for event in demo_appliance.rows("select event_type from events_log order by timestamp")
+    ]
+    assert ["pageview", "visibility"] == types
+
+
+def test_hostile_event(demo_appliance: Appliance, page: Page) -> None:
+    """An event that somebody forged is shown as text, whatever is in it."""
+    markup = "<img src=x onerror='document.title = 1'>"
+    event = {
+        "eventType": markup,
+        "timestamp": datetime.now(UTC).isoformat(),
+        "siteId": markup,
+        "sessionId": markup,
+        "url": "https://shop.test/",
+        "path": f"/{markup}",
+        "data": [markup],
+    }
+    sent = page.request.post(
+        f"{demo_appliance.url}/collect", data=json.dumps(event), headers={"Content-Type": "text/plain"}
+    )
+    assert 1 == sent.json()["accepted"]
+    page.goto(f"{demo_appliance.demo_url}/about.html")
+    row = page.locator(".panel li", has_text="onerror")
+    row.get_by_role("button").click()
+
+    assert markup in row.locator("pre").inner_text()
+    assert (0, "The workshop · Halden Pottery") == (page.locator(".panel img").count(), page.title())
+
+
+def test_shop(demo_appliance: Appliance, page: Page) -> None:
+    """Choosing a glaze is a page view without a page load, and buying tells events of the shop's own."""
+    page.goto(f"{demo_appliance.demo_url}/product.html?item=jug")
+    page.get_by_role("link", name="Dusk").click()
+    page.get_by_role("button", name="Put it in the basket").click()
+    page.get_by_role("link", name="Basket (1)").click()
+    page.get_by_role("button", name="Order").click()
+    page.get_by_text("Nothing was sent").wait_for()
+    page.goto("about:blank")
+    query = "select raw_event_data -> 'data' as data from events_log where event_type = any(%s) order by timestamp"
+    eventually(lambda: 5 == len(demo_appliance.rows(query, [["pageview", "custom"]])))
+
+    titles = [row["data"]["title"] for row in demo_appliance.rows(query, [["pageview"]])]
+    names = [row["data"]["name"] for row in demo_appliance.rows(query, [["custom"]])]
+    assert ["Milk jug in moss", "Milk jug in dusk", "Your basket"] == [title.partition(" · ")[0] for title in titles]
+    assert ["basket_add", "purchase"] == names

@@ -1,0 +1,62 @@
+"""Appliances that the tests of the collector share, and a site for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import Appliance
+from tests.collector.shared import pytest_runtest_makereport, running
+
+__all__ = ["pytest_runtest_makereport"]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def collector(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance with every setting at its default."""
+    with running(tmp_path_factory.mktemp("collector"), postgres_template) as appliance:
+        yield appliance
+
+
+@pytest.fixture(scope="session")
+def proxied(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance behind a proxy, with limits, other paths and full addresses; one process has all the limits."""
+    settings = {
+        "server": {
+            "processes": 1,
+            "proxies": ["127.0.0.1", "10.0.0.0/8", "fd00::/8"],
+            "collect_path": "/in/c",
+            "script_path": "/js/t.js",
+        },
+        "limits": {"per_address": 5, "per_site": 5},
+        "privacy": {"ip": "full", "signals": "ignore"},
+    }
+    with running(tmp_path_factory.mktemp("proxied"), postgres_template, settings) as appliance:
+        yield appliance
+
+
+@pytest.fixture(scope="session")
+def anonymising(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance that hashes addresses and takes identity from the events of those who refuse."""
+    settings = {"privacy": {"ip": "hash", "signals": "anonymise"}}
+    with running(tmp_path_factory.mktemp("anonymising"), postgres_template, settings) as appliance:
+        yield appliance
+
+
+@pytest.fixture(scope="session")
+def addressless(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance that keeps no addresses."""
+    settings = {"privacy": {"ip": "none"}}
+    with running(tmp_path_factory.mktemp("addressless"), postgres_template, settings) as appliance:
+        yield appliance
+
+
+@pytest.fixture
+def site() -> str:
+    """A site that no other test speaks of."""
+    return f"site-{next(_numbers)}.example"

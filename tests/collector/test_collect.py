@@ -1,0 +1,247 @@
+"""POST /collect, through a real socket: every status of the contract, and what is stored behind a 200."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from evothesis.collector.decode import BODY_BYTES_MAX
+from tests.appliance import Appliance
+from tests.collector.client import JSON_TYPE, ask, collect
+
+BOMB = gzip.compress(b" " * 100 * 2**20, 1)
+
+
+def stored(appliance: Appliance, site: str) -> list[object]:
+    """What the database has of a site: each event as it was sent, in the order of its arrival."""
+    appliance.wait_until_drained()
+    query = "select raw_event_data from events_log where site_id = %s order by writer, segment_no, idx"
+    return [row["raw_event_data"] for row in appliance.rows(query, [site])]
+
+
+def refused(appliance: Appliance, site: str) -> list[str]:
+    """The codes of the refused events of a site."""
+    appliance.wait_until_drained()
+    query = "select code from rejected_events where site_id = %s order by writer, segment_no, idx"
+    return [row["code"] for row in appliance.rows(query, [site])]
+
+
+def test_one_event(collector: Appliance, site: str) -> None:
+    """One event is accepted and stored as it was sent."""
+    event = {"eventType": "click", "siteId": site, "data": {"text": 'ä😀 "\\" \t\n', "n": [1, 2.5, None]}, "unknown": 7}
+    answer = collect(collector.url, event)
+
+    assert (200, {"accepted": 1, "duplicate": 0, "rejected": []}) == (answer.status, answer.json)
+    assert [event] == stored(collector, site)
+
+
+def test_batch(collector: Appliance, site: str) -> None:
+    """The events of a batch have, in their columns, what the batch says for all of them."""
+    batch = {"eventType": "batch", "batchId": "b1", "siteId": site, "sessionId": "s1", "visitorId": "v1"}
+    events = [
+        {"eventType": "pageview", "url": f"https://{site}/a?b=c"},
+        {"eventType": "click", "url": f"https://{site}/b", "path": "/own", "sessionId": "s2"},
+    ]
+    answer = collect(collector.url, batch | {"events": events})
+    collector.wait_until_drained()
+
+    assert (200, 2) == (answer.status, answer.json["accepted"])
+    expected = [
+        {
+            "event_type": "pageview",
+            "session_id": "s1",
+            "visitor_id": "v1",
+            "url": f"https://{site}/a?b=c",
+            "path": "/a",
+        },
+        {"event_type": "click", "session_id": "s2", "visitor_id": "v1", "url": f"https://{site}/b", "path": "/own"},
+    ]
+    query = "select event_type, session_id, visitor_id, url, path from events_log where site_id = %s order by idx"
+    assert expected == collector.rows(query, [site])
+
+
+def test_refused_among_accepted(collector: Appliance, site: str) -> None:
+    """A bad event is named by its place and a code; those beside it are stored."""
+    events = [{"eventType": "a"}, {"eventType": "b", "timestamp": "yesterday"}, {"eventType": "c"}]
+    answer = collect(collector.url, {"eventType": "batch", "siteId": site, "events": events})
+
+    assert (200, 2) == (answer.status, answer.json["accepted"])
+    assert [(1, "timestamp_invalid")] == [(refusal["index"], refusal["code"]) for refusal in answer.json["rejected"]]
+    assert ["a", "c"] == [event["eventType"] for event in stored(collector, site) if isinstance(event, dict)]
+
+
+def test_all_refused(collector: Appliance, site: str) -> None:
+    """Events that are all bad are answered as such, and kept aside."""
+    answer = collect(collector.url, {"eventType": "click", "siteId": site, "eventId": "7"})
+
+    assert (200, 0, 1) == (answer.status, answer.json["accepted"], len(answer.json["rejected"]))
+    assert [] == stored(collector, site)
+    assert ["event_id_invalid"] == refused(collector, site)
+
+
+@pytest.mark.parametrize("members", [{}, {"timestamp": "2026-11-22T09:00:00Z"}], ids=["now", "at a time"])
+def test_same_content_twice(collector: Appliance, site: str, members: dict[str, str]) -> None:
+    """An event that is sent twice without an id is stored once and counted as one duplicate."""
+    event = {"eventType": "click", "siteId": site, **members}
+    for _ in range(2):
+        assert 200 == collect(collector.url, event).status
+
+    assert [event] == stored(collector, site)
+    usage = collector.rows(
+        "select sum(accepted)::int as accepted, sum(duplicate)::int as duplicate from usage_ledger where site_id = %s",
+        [site],
+    )
+    assert [{"accepted": 1, "duplicate": 1}] == usage
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/json; charset=utf-8", "text/plain", "TEXT/PLAIN"]
+)
+def test_content_type(collector: Appliance, site: str, content_type: str) -> None:
+    """JSON is taken under its own name and as plain text, which is what beacons send."""
+    answer = collect(collector.url, {"eventType": "click", "siteId": site}, {"Content-Type": content_type})
+
+    assert 1 == answer.json["accepted"]
+
+
+def test_gzip(collector: Appliance, site: str) -> None:
+    """A gzipped body is stored as it was before."""
+    event = {"eventType": "click", "siteId": site, "text": "x" * 10_000}
+    body = gzip.compress(json.dumps(event).encode())
+
+    assert 200 == collect(collector.url, body, {"Content-Encoding": "gzip"}).status
+    assert [event] == stored(collector, site)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Origin": "https://{site}:8443", "Referer": "https://other.example/a"}, "{site}"),
+        ({"Origin": "null", "Referer": "https://{site}/a"}, "{site}"),
+        ({"Referer": "https://{site}/a?b"}, "{site}"),
+    ],
+    ids=["Origin", "sandboxed", "Referer"],
+)
+def test_site_of_the_page(collector: Appliance, site: str, headers: dict[str, str], expected: str) -> None:
+    """An event that names no site belongs to that of its page."""
+    sent = {name: value.format(site=site) for name, value in headers.items()}
+
+    assert 1 == collect(collector.url, {"eventType": "click"}, sent).json["accepted"]
+    assert [{"eventType": "click"}] == stored(collector, expected.format(site=site))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        pytest.param(b"", {}, (400, "body_empty"), id="nothing"),
+        pytest.param(b"{", {}, (400, "json_invalid"), id="cut"),
+        pytest.param(b"null", {}, (400, "envelope_invalid"), id="no object"),
+        pytest.param(b'{"eventType":"batch","events":[]}', {}, (400, "batch_empty"), id="no events"),
+        pytest.param(b"[" * 5_000, {}, (400, "json_too_deep"), id="deep"),
+        pytest.param(b"{}", {"Content-Encoding": "gzip"}, (400, "gzip_invalid"), id="no gzip"),
+        pytest.param(b"{}", {"Content-Encoding": "br"}, (415, "encoding_unsupported"), id="brotli"),
+        pytest.param(b"{}", {"Content-Type": "a/b; c=d"}, (415, "content_type_unsupported"), id="unknown type"),
+        pytest.param(
+            b"{}", {"Content-Type": "multipart/form-data; boundary=x"}, (415, "content_type_unsupported"), id="form"
+        ),
+        pytest.param(b"x" * (BODY_BYTES_MAX + 1), {}, (413, "body_too_large"), id="large"),
+        pytest.param(BOMB, {"Content-Encoding": "gzip"}, (413, "body_too_large"), id="bomb"),
+        pytest.param(
+            b'{"eventType":"batch","events":[' + b"0," * 1_000 + b"0]}", {}, (413, "batch_too_large"), id="many"
+        ),
+    ],
+)
+def test_refused_request(collector: Appliance, body: bytes, headers: dict[str, str], expected: tuple[int, str]) -> None:
+    """A request that cannot be understood is refused with a status, a code and a reason that pages may read."""
+    answer = collect(collector.url, body, headers)
+
+    assert expected == answer.error
+    assert "*" == answer.headers["Access-Control-Allow-Origin"]
+
+
+def test_no_content_type(collector: Appliance) -> None:
+    """A body without a type is refused."""
+    answer = ask(collector.url, "POST", "/collect", body=b'{"eventType":"click","siteId":"s"}')
+
+    assert (415, "content_type_unsupported") == answer.error
+
+
+def test_largest_body(collector: Appliance, site: str) -> None:
+    """A body of exactly 1 MiB, of events within their limit, is stored."""
+    event = {"eventType": "a", "data": "x" * 30_000}
+    batch = json.dumps({"eventType": "batch", "siteId": site, "events": [event | {"n": n} for n in range(34)]}).encode()
+    answer = collect(collector.url, batch + b" " * (BODY_BYTES_MAX - len(batch)))
+
+    assert (200, 34) == (answer.status, answer.json["accepted"])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE"])
+def test_method(collector: Appliance, method: str) -> None:
+    """Another method than POST is refused, and the answer says which ones are not."""
+    answer = ask(collector.url, method, "/collect")
+
+    assert 405 == answer.status
+    assert {"OPTIONS", "POST"} == set(answer.headers["Allow"].split(","))
+    if method != "HEAD":
+        assert (405, "method_not_allowed") == answer.error
+
+
+@pytest.mark.parametrize("path", ["/", "/collect/", "//collect", "/collect%00", "/collect/../admin", "/events/recent"])
+def test_not_found(collector: Appliance, path: str) -> None:
+    """Nothing else is served, the operator's routes neither."""
+    assert (404, "not_found") == ask(collector.url, "GET", path).error
+
+
+def test_preflight(collector: Appliance) -> None:
+    """Any page may send JSON or gzip without credentials; browsers remember that for a day."""
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    answer = ask(collector.url, "OPTIONS", "/collect", headers=asked)
+
+    allowed = {name: answer.headers[f"Access-Control-Allow-{name}"] for name in ("Origin", "Methods", "Headers")}
+    assert (204, b"") == (answer.status, answer.body)
+    assert {"Origin": "*", "Methods": "POST", "Headers": "Content-Type, Content-Encoding"} == allowed
+    assert "86400" == answer.headers["Access-Control-Max-Age"]
+    assert None is answer.headers["Access-Control-Allow-Credentials"]
+
+
+@pytest.mark.parametrize(
+    "name", ["User-Agent", "Referer", "Origin", "X-Forwarded-For", "Cookie", "Content-Language", "DNT"]
+)
+def test_header_is_no_text(collector: Appliance, site: str, name: str) -> None:
+    """Bytes in a header that are not UTF-8 harm nothing: the event is stored, and one that they alone could name."""
+    headers = {"Referer": b"https://page.example/", name: b"https://\xff\xed\xa0\x80.example/\xc0\xaf"}
+    event = {"eventType": "click", "siteId": site}
+
+    assert 1 == collect(collector.url, event, headers).json["accepted"]
+    assert 200 == collect(collector.url, {"eventType": "click", "n": name}, headers).status
+    assert [event] == stored(collector, site)
+
+
+def test_long_page(collector: Appliance, site: str) -> None:
+    """A refused event of a page with a long name stops nothing: what comes after it is stored."""
+    host = "".join(f"{number:x}" for number in range(1_700))
+    answer = collect(collector.url, {"eventType": ""}, {"Referer": f"https://{host}/"})
+    event = {"eventType": "click", "siteId": site}
+
+    assert (200, 1) == (answer.status, len(answer.json["rejected"]))
+    assert 200 == collect(collector.url, event).status
+    assert [event] == stored(collector, site)
+
+
+def test_golden_headers(collector: Appliance, site: str) -> None:
+    """An answer names no product and cannot be taken for something else."""
+    headers = collect(collector.url, {"eventType": "click", "siteId": site}).headers
+
+    assert None is headers["Server"]
+    assert ("application/json", "nosniff") == (headers["Content-Type"], headers["X-Content-Type-Options"])
+    assert ("*", "cross-origin") == (headers["Access-Control-Allow-Origin"], headers["Cross-Origin-Resource-Policy"])
+
+
+def test_health(collector: Appliance) -> None:
+    """A collector that takes events says so, without a token and without a secret."""
+    answer = ask(collector.url, "GET", "/health")
+
+    assert (200, "ok", True) == (answer.status, answer.json["status"], answer.json["spool"]["accepting"])
+    assert JSON_TYPE["Content-Type"] == answer.headers.get_content_type()

@@ -1,0 +1,207 @@
+"""Privacy: texts and addresses in, what may be kept of them out."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import time
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evothesis.collector import privacy
+from evothesis.collector.intake import Request, take
+from evothesis.config import Privacy
+from evothesis.event import Json
+from tests.collector.copy_text import stored
+
+AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+TODAY = date(2026, 11, 22)
+SALT = b"a salt of sixteen"
+
+
+def kept(value: Json, *, ensure_ascii: bool = True) -> Json:
+    """What is stored of a value that was sent within an event."""
+    document = {"eventType": "click", "siteId": "s", "data": value}
+    (columns,) = stored(Request(AT, json.dumps(document, ensure_ascii=ensure_ascii).encode()))
+    return columns["raw_event_data"]["data"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        pytest.param("jane@example.com", "[redacted]", id="e-mail"),
+        pytest.param("from jane.doe+tag@mail.example.co.uk, now", "from [redacted], now", id="e-mail in a text"),
+        pytest.param("mailto:o'neil@example.com?subject=x", "mailto:[redacted]?subject=x", id="mailto"),
+        pytest.param("/confirm/jane%40example.com/now", "/confirm/[redacted]/now", id="e-mail, encoded"),
+        pytest.param("4111111111111111", "[redacted]", id="Visa"),
+        pytest.param("paid with 4111 1111 1111 1111 today", "paid with [redacted] today", id="Visa in groups"),
+        pytest.param("5555-5555-5555-4444", "[redacted]", id="Mastercard with hyphens"),
+        pytest.param("2223003122003222", "[redacted]", id="Mastercard of the 2 series"),
+        pytest.param("378282246310005", "[redacted]", id="American Express"),
+        pytest.param("6011111111111117", "[redacted]", id="Discover"),
+        pytest.param("3530111333300000", "[redacted]", id="JCB"),
+        pytest.param("30569309025904", "[redacted]", id="Diners Club"),
+        pytest.param("/a?token=abc123&b=1", "/a?token=[redacted]&b=1", id="token"),
+        pytest.param("/a?b=1&access_token=abc#x", "/a?b=1&access_token=[redacted]#x", id="part of a name"),
+        pytest.param("/a#id_token=abc&b=1", "/a#id_token=[redacted]&b=1", id="fragment"),
+        pytest.param("/a?Email=jane&Password=x", "/a?Email=[redacted]&Password=[redacted]", id="any case"),
+        pytest.param("/a;jsessionid=2&b=1", "/a;jsessionid=[redacted]&b=1", id="path parameter"),
+    ],
+)
+def test_redacted(sent: str, expected: str) -> None:
+    """Addresses, cards and the values of telling parameters are replaced, and the text around them stays."""
+    assert expected == kept(sent)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("0193f5d0-7e1c-7a4b-9a53-0123456789ab", id="UUID"),
+        pytest.param("41111111-1111-1111-1111-111111111111", id="UUID that looks like a card"),
+        pytest.param("1795338000123", id="milliseconds"),
+        pytest.param("2026-11-22T09:00:00.123Z", id="time"),
+        pytest.param("4111111111111112", id="wrong check digit"),
+        pytest.param("1234567812345670", id="no issuer"),
+        pytest.param("4006381333931", id="EAN with a card's prefix and a wrong check digit"),
+        pytest.param("ORDER-2026-000123456789", id="order number"),
+        pytest.param("SKU 4711-0815", id="product code"),
+        pytest.param("1,234.56 EUR", id="price"),
+        pytest.param("52.520008, 13.404954", id="position"),
+        pytest.param("user@localhost", id="no domain"),
+        pytest.param("follow @evothesis", id="handle"),
+        pytest.param("3 @ 4.50", id="at"),
+        pytest.param("/a?utm_source=x&gclid=Cj0KCQ&page=2", id="campaign"),
+        pytest.param("the token is = x", id="no parameter"),
+        pytest.param("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/156.0.0.0", id="user agent"),
+    ],
+)
+def test_kept(text: str) -> None:
+    """Ids, times, prices and product codes come out as they went in."""
+    assert text == kept(text)
+
+
+def test_redacted_everywhere() -> None:
+    """Texts are cleaned at any depth, names of members too; numbers and what stands beside them stay."""
+    sent = {"a": ["jane@example.com", {"jane@example.com": "4111 1111 1111 1111"}], "n": 4_111.5, "ok": True, "z": None}
+
+    assert {"a": ["[redacted]", {"[redacted]": "[redacted]"}], "n": 4_111.5, "ok": True, "z": None} == kept(sent)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"eventType":"click","siteId":"s","data":"jane\u0040example.com"}',
+        rb'{"eventType":"click","siteId":"s","data":"\u006aane@example.com"}',
+        rb'{"eventType":"click","siteId":"s","data":"jane@\u0065xample.com"}',
+        rb'{"eventType":"click","siteId":"s","data":"\u0034111111111111111"}',
+    ],
+)
+def test_redacted_behind_escapes(body: bytes) -> None:
+    """What is written with JSON's escapes is cleaned as if it were not."""
+    (columns,) = stored(Request(AT, body))
+
+    assert "[redacted]" == columns["raw_event_data"]["data"]
+
+
+@pytest.mark.parametrize(
+    ("member", "column"),
+    [
+        ("eventType", "event_type"),
+        ("siteId", "site_id"),
+        ("sessionId", "session_id"),
+        ("visitorId", "visitor_id"),
+        ("url", "url"),
+        ("path", "path"),
+    ],
+)
+def test_columns_are_redacted(member: str, column: str) -> None:
+    """The columns that a sender fills are cleaned as their copy in the event is."""
+    document = {"eventType": "click", "siteId": "s", member: "/a/jane@example.com"}
+    (columns,) = stored(Request(AT, json.dumps(document).encode()))
+
+    assert "/a/[redacted]" == columns[column] == columns["raw_event_data"][member]
+
+
+def test_withheld_site_is_redacted() -> None:
+    """A count of withheld events is kept without identity, also where a site's name would be one."""
+    body = b'{"eventType":"click","siteId":"jane@example.com"}'
+    entry, _ = take(Request(AT, body, refuses=True), Privacy(), salt=SALT)
+
+    assert {"[redacted]": 1} == entry.withheld
+
+
+def test_user_agent_is_redacted() -> None:
+    """A user agent that names its owner does so no more."""
+    request = Request(AT, b'{"eventType":"click","siteId":"s"}', user_agent="bot (by jane@example.com)")
+
+    assert ["bot (by [redacted])"] == [columns["user_agent"] for columns in stored(request)]
+
+
+@settings(database=None, print_blob=True, deadline=None)
+@given(st.lists(st.sampled_from([*"@.%40 -=?&;a1", "jane@example.com", "4111111111111111", "token", "ä"])).map("".join))
+def test_cleaning_is_final(text: str) -> None:
+    """What is clean stays as it is: cleaning twice is cleaning once."""
+    once = kept(text)
+
+    assert once == kept(once)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a." * 16_000 + "@", "a@" * 16_000, "4" * 32_000, "4 " * 16_000, "?" * 32_000, "?token" * 5_000, "&mail=" * 5_000],
+    ids=["dots", "ats", "digits", "spaced digits", "questions", "names", "empty values"],
+)
+def test_cleaning_takes_no_time(text: str) -> None:
+    """No text of an event's size takes more than a moment to clean."""
+    started_at = time.monotonic()
+    privacy.cleaned(text)
+
+    assert time.monotonic() - started_at < 0.25
+
+
+@pytest.mark.parametrize(
+    ("peer", "truncated", "full"),
+    [
+        ("192.0.2.123", "192.0.2.0", "192.0.2.123"),
+        ("::ffff:192.0.2.123", "192.0.2.0", "192.0.2.123"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::", "2001:db8:1:2:3:4:5:6"),
+        ("fe80::1%eth0", "fe80::", "fe80::1"),
+        ("::1", "::", "::1"),
+        *((text, None, None) for text in ("", "unknown", "_hidden", "192.0.2.1:80", "[::1]:80", "192.0.2.0/24")),
+        *((text, None, None) for text in ("010.1.1.1", "127.1", "0x7f.1", "2130706433", "192.0.2.256", "x" * 9_000)),
+        (None, None, None),
+    ],
+)
+def test_address(peer: str | None, truncated: str | None, full: str | None) -> None:
+    """An address is kept truncated, or in full, or not at all, and what is none is never kept."""
+    kept_as = [privacy.address(peer, Privacy(ip=mode), salt=SALT, day=TODAY) for mode in ("truncate", "full", "none")]
+
+    assert [truncated, full, None] == kept_as
+
+
+def hashed(peer: str, salt: bytes = SALT, day: date = TODAY) -> str | None:
+    """An address as [privacy] ip = "hash" keeps it."""
+    return privacy.address(peer, Privacy(ip="hash"), salt=salt, day=day)
+
+
+def test_hashed_address() -> None:
+    """A hash is the same for one client during a day; another client, day or salt gives another one."""
+    one = hashed("192.0.2.123")
+
+    assert one == hashed("192.0.2.123") == hashed("::ffff:192.0.2.123")
+    others = [
+        hashed("192.0.2.124"),
+        hashed("192.0.2.123", day=date(2026, 11, 23)),
+        hashed("192.0.2.123", salt=b"another salt of sixteen"),
+        hashed("2001:db8::1"),
+    ]
+    assert 5 == len({one, *others})
+
+
+def test_hashed_address_is_an_address() -> None:
+    """A hash is an address that PostgreSQL's inet takes and that is nobody's: RFC 4193."""
+    assert ipaddress.ip_address(hashed("192.0.2.123") or "") in ipaddress.ip_network("fd00::/8")
+    assert None is hashed("unknown")

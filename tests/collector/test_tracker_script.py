@@ -1,0 +1,136 @@
+"""GET /tracking.js: the tracker as browsers fetch it, through a real socket."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from pathlib import Path
+
+import brotli  # type: ignore[import-untyped]  # it has no stubs
+import pytest
+
+from evothesis.collector.script import Script
+from tests.appliance import ROOT, Appliance
+from tests.collector.client import JSON_TYPE, ask
+
+SOURCE = Path(ROOT, "evothesis/static/tracking.js").read_bytes()
+OURS = Script.load(script_path="/tracking.js", collect_path="/collect")
+DECODE = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress}
+
+
+def test_plain(collector: Appliance) -> None:
+    """The tracker is the package's file, as JavaScript that any page may load."""
+    answer = ask(collector.url, "GET", "/tracking.js")
+
+    assert (200, SOURCE) == (answer.status, answer.body)
+    assert ("text/javascript; charset=utf-8", "nosniff", "*", "cross-origin") == tuple(
+        answer.headers[name]
+        for name in (
+            "Content-Type",
+            "X-Content-Type-Options",
+            "Access-Control-Allow-Origin",
+            "Cross-Origin-Resource-Policy",
+        )
+    )
+    assert None is answer.headers["Server"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("identity", None),
+        ("gzip", "gzip"),
+        ("br", "br"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip;q=1.0, br;q=0", "gzip"),
+        ("deflate, GZIP", "gzip"),
+        ("gzip;q=0", None),
+        ("xbr, gzipped", None),
+    ],
+)
+def test_encoding(collector: Appliance, accepted: str | None, expected: str | None) -> None:
+    """A browser gets the best coding that it accepts, and caches are told on what that depends."""
+    headers = {} if accepted is None else {"Accept-Encoding": accepted}
+    answer = ask(collector.url, "GET", "/tracking.js", headers=headers)
+
+    assert (expected, "Accept-Encoding") == (answer.headers["Content-Encoding"], answer.headers["Vary"])
+    assert SOURCE == DECODE[expected](answer.body)
+    assert expected is None or len(answer.body) < len(SOURCE) / 2
+
+
+@pytest.mark.parametrize("accepted", ["identity", "gzip", "br"])
+def test_not_modified(collector: Appliance, accepted: str) -> None:
+    """Whoever has this version is told so, and gets no body."""
+    headers = {"Accept-Encoding": accepted}
+    etag = ask(collector.url, "GET", "/tracking.js", headers=headers).headers["ETag"]
+
+    for tags in (etag, f"W/{etag}", f'"another", {etag}', "*"):
+        answer = ask(collector.url, "GET", "/tracking.js", headers=headers | {"If-None-Match": tags})
+        assert (304, b"", etag) == (answer.status, answer.body, answer.headers["ETag"])
+    assert 200 == ask(collector.url, "GET", "/tracking.js", headers=headers | {"If-None-Match": '"another"'}).status
+
+
+def test_etags_differ_by_encoding(collector: Appliance) -> None:
+    """What differs in its bytes has another tag (RFC 9110, 8.8.3)."""
+    tags = [
+        ask(collector.url, "GET", "/tracking.js", headers={"Accept-Encoding": accepted}).headers["ETag"]
+        for accepted in ("identity", "gzip", "br")
+    ]
+
+    assert 3 == len(set(tags))
+
+
+def test_plain_name_is_asked_for_again(collector: Appliance) -> None:
+    """The plain name's content changes with an upgrade: it is kept for an hour."""
+    assert "public, max-age=3600" == ask(collector.url, "GET", "/tracking.js").headers["Cache-Control"]
+
+
+def test_hashed_name(collector: Appliance) -> None:
+    """The name with the content's hash never changes its content, and its integrity is that of the bytes."""
+    answer = ask(collector.url, "GET", OURS.hashed_path)
+    digest = hashlib.sha384(answer.body)
+
+    assert (200, SOURCE) == (answer.status, answer.body)
+    assert "public, max-age=31536000, immutable" == answer.headers["Cache-Control"]
+    assert f"/tracking.{digest.hexdigest()[:16]}.js" == OURS.hashed_path
+    assert "sha384-" + base64.b64encode(digest.digest()).decode() == OURS.integrity
+
+
+@pytest.mark.parametrize("path", ["/tracking.0123456789abcdef.js", "/tracking.js/", "/tracking.min.js", "/Tracking.js"])
+def test_other_names(collector: Appliance, path: str) -> None:
+    """Another version's name is not served under this one's content."""
+    assert (404, "not_found") == ask(collector.url, "GET", path).error
+
+
+def test_head(collector: Appliance) -> None:
+    """HEAD says what GET would, without the body."""
+    answer = ask(collector.url, "HEAD", "/tracking.js")
+
+    assert (200, b"", str(len(SOURCE))) == (answer.status, answer.body, answer.headers["Content-Length"])
+
+
+def test_renamed(proxied: Appliance) -> None:
+    """Under other names the old ones are gone, and the tracker knows where to send."""
+    answer = ask(proxied.url, "GET", "/js/t.js")
+    event = json.dumps({"eventType": "click", "siteId": "renamed.example"}).encode()
+
+    assert (200, SOURCE.replace(b"'/collect'", b"'/in/c'")) == (answer.status, answer.body)
+    assert b"'/collect'" not in answer.body
+    assert [200, 404, 404] == [
+        ask(proxied.url, "POST", "/in/c", body=event, headers=JSON_TYPE).status,
+        ask(proxied.url, "POST", "/collect", body=event, headers=JSON_TYPE).status,
+        ask(proxied.url, "GET", "/tracking.js").status,
+    ]
+
+
+def test_renamed_hashed_name(proxied: Appliance) -> None:
+    """The hashed name is that of the content with the configured path in it."""
+    ours = Script.load(script_path="/js/t.js", collect_path="/in/c")
+    answer = ask(proxied.url, "GET", ours.hashed_path)
+
+    assert ours.integrity != OURS.integrity
+    assert "sha384-" + base64.b64encode(hashlib.sha384(answer.body).digest()).decode() == ours.integrity

@@ -1,0 +1,22 @@
+"""Loads the fixtures: every tests/fix_*.py is a plug-in."""
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+FOLDER = Path(__file__).parent
+
+pytest.register_assert_rewrite("tests.appliance", "tests.invariants")
+pytest_plugins = [f"tests.{file.stem}" for file in sorted(FOLDER.glob("fix_*.py"))]
+
+# no deadlines: a machine that is busy with something else is not a fault of the code;
+# the blob is the seed that repeats a failure
+hypothesis.settings.register_profile(
+    "evothesis",
+    deadline=None,
+    print_blob=True,
+    database=DirectoryBasedExampleDatabase(FOLDER.parent / ".venv/.cache/hypothesis"),
+)
+hypothesis.settings.load_profile("evothesis")

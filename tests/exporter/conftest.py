@@ -1,0 +1,65 @@
+"""Appliances that only export: nothing serves, their database is filled directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tomli_w
+
+from evothesis import pg
+from evothesis.config import Config
+from evothesis.configuration import load
+from evothesis.exporter.run import Outcome, run
+from tests.collector.shared import pytest_runtest_makereport
+from tests.exporter.seam import Database, Folder
+from tests.fix_appliance import Appliance, MakeAppliance
+
+__all__ = ["pytest_runtest_makereport"]
+
+LOCAL = {"name": "client", "url": "file:var/bucket"}
+
+
+class Exporting:
+    """An appliance with a database of its own; it is told where to deliver, and never serves."""
+
+    def __init__(self, appliance: Appliance, database: Database) -> None:
+        """Deliver into the local folder, until `deliver_to`."""
+        self.appliance = appliance
+        self.database = database
+        self.bucket = Folder(appliance.bucket)
+
+    def deliver_to(self, *destinations: dict[str, Any], **settings: Any) -> None:  # noqa: ANN401 - any setting of [export]
+        """Write the configuration anew, with these destinations and these settings of [export]."""
+        export = {"destination": list(destinations) or [LOCAL], **settings}
+        self.appliance.config_path.write_text(tomli_w.dumps({**self.appliance.settings, "export": export}))
+
+    def config(self) -> Config:
+        """The configuration as the command reads it, with paths that hold anywhere."""
+        text = self.appliance.config_path.read_text()
+        folder = self.appliance.folder
+        local = folder / "here.toml"
+        key = "" if "signing_key_path" in text else f'signing_key_path = "{folder}/var/signing.key"\n'
+        text = text.replace('"file:var/', f'"file:{folder}/var/')
+        local.write_text(text.replace("[export]\n", f"[export]\n{key}") if "[export]" in text else text)
+        return load(local, {})
+
+    def run(self) -> Outcome:
+        """Export in this process: the exporter itself, without the start of a command."""
+        config = self.config()
+        with pg.connect(config.database.url, name="export") as connection:
+            return run(config, connection, lambda _done, _total: None)
+
+
+@pytest.fixture
+def exporting(make_appliance: MakeAppliance, database: str) -> Iterator[Exporting]:
+    """An appliance that exports into a local folder."""
+    appliance = make_appliance({"database": {"url": database}}, start=False)
+    filled = Database(database)
+    try:
+        made = Exporting(appliance, filled)
+        made.deliver_to()
+        yield made
+    finally:
+        filled.connection.close()

@@ -1,0 +1,295 @@
+"""Configuration: a file and the environment in; settings out, or an error that names the line or the variable."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+import pytest
+import tomli_w
+
+from evothesis.config import Config, Destination, Server, Table
+from evothesis.configuration import load
+from evothesis.errors import ConfigurationError
+
+SECRET = "correct-horse-battery"
+
+# values that no rule finds: another one of the same kind as the default
+TEXTS = {"instance": "other", "host": "127.0.0.2", "url": "postgresql://127.0.0.1/other", "currency": "EUR"}
+
+
+def another(setting: msgspec.structs.FieldInfo) -> object:
+    """A value for a setting that is not its default, as it stands in a file."""
+    default = setting.default
+    if get_origin(setting.type) is Literal:
+        return next(value for value in get_args(setting.type) if value != default)
+    if isinstance(default, int | Decimal):
+        return type(default)(default + 1) if isinstance(default, int) else str(default + 1)
+    if isinstance(default, tuple):
+        return ["10.0.0.1", "10.1.0.0/16"]
+    return TEXTS.get(setting.name, f"/other/{setting.name}")
+
+
+def everything() -> dict[str, Any]:
+    """Every setting but those of destinations, each with another value than its default."""
+    document: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Config):
+        table = msgspec.structs.fields(field.type) if isinstance(field.default, Table) else ()
+        found = {setting.name: another(setting) for setting in table if setting.name != "destination"}
+        document[field.name] = found or another(field)
+    return document
+
+
+class File:
+    """A configuration file whose content each call replaces."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, text: str, environment: Mapping[str, str] | None = None) -> Config:
+        """Read `text` and the environment."""
+        self.path.write_text(text, encoding="utf-8")
+        return load(self.path, environment or {})
+
+    def error(self, text: str, environment: Mapping[str, str] | None = None) -> tuple[str, str | None]:
+        """What reading them fails with, and what to try."""
+        with pytest.raises(ConfigurationError) as caught:
+            self.load(text, environment)
+        return str(caught.value).replace(str(self.path), self.path.name), caught.value.hint
+
+    def place(self, text: str, environment: Mapping[str, str] | None = None) -> str:
+        """What the error begins with: the file and the line, or the variable."""
+        return self.error(text, environment)[0].partition(": ")[0]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    """A configuration file."""
+    return File(tmp_path / "config.toml")
+
+
+def test_file_sets_everything(file: File) -> None:
+    """Every setting can be given in the file, and none of them is lost."""
+    document = everything()
+    document["export"]["destination"] = [json.loads(msgspec.json.encode(Destination(name="other")))]
+
+    config = file.load(tomli_w.dumps(document))
+
+    assert document == json.loads(msgspec.json.encode(config, enc_hook=str))
+
+
+def test_environment_sets_everything(file: File) -> None:
+    """EVOTHESIS_TABLE_KEY is the same as `key` in [table]; a list is written with commas."""
+    document = everything()
+    variables = {"EVOTHESIS_INSTANCE": document["instance"]}
+    for table, settings in document.items():
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            text = ", ".join(value) if isinstance(value, list) else str(value)
+            variables[f"EVOTHESIS_{table}_{key}".upper()] = text
+
+    assert file.load(tomli_w.dumps(document)) == file.load("", variables)
+
+
+def test_environment_wins(file: File) -> None:
+    """The environment overrides the file, setting by setting; an empty variable is an empty list."""
+    text = "[server]\nhost = '127.0.0.1'\nport = 81\nproxies = ['10.0.0.1']"
+    variables = {"EVOTHESIS_SERVER_PORT": "82", "EVOTHESIS_SERVER_PROXIES": "", "PATH": "/bin"}
+
+    assert Server(host="127.0.0.1", port=82) == file.load(text, variables).server
+
+
+def test_option_before_variable(file: File, tmp_path: Path) -> None:
+    """--config is read before $EVOTHESIS_CONFIG, which is read before what is built in."""
+    file.path.write_text("instance = 'option'")
+    variable = tmp_path / "variable.toml"
+    variable.write_text("instance = 'variable'")
+
+    assert "option" == load(file.path, {"EVOTHESIS_CONFIG": str(variable)}).instance
+    assert "variable" == load(None, {"EVOTHESIS_CONFIG": str(variable)}).instance
+
+
+def test_secret_files(file: File, tmp_path: Path) -> None:
+    """A `_file` twin is replaced by the content of its file, without the line's end."""
+    secret = tmp_path / "secret"
+    secret.write_text(f"{SECRET}\n")
+    text = f"[admin]\ntoken_file = '{secret}'\n[[export.destination]]\nsecret_access_key_file = '{secret}'"
+
+    config = file.load(text, {"EVOTHESIS_DATABASE_URL_FILE": str(secret)})
+
+    found = (config.admin.token, config.export.destination[0].secret_access_key, config.database.url)
+    assert (SECRET, SECRET, SECRET) == found
+
+
+def test_environment_before_secret_file(file: File, tmp_path: Path) -> None:
+    """A variable wins over the file's setting whichever of the two is a `_file` twin."""
+    (tmp_path / "of_file").write_text("of the file")
+    (tmp_path / "of_environment").write_text("of the environment")
+    texts = ["[admin]\ntoken = 'of the file'", f"[admin]\ntoken_file = '{tmp_path / 'of_file'}'"]
+    variables = {"_TOKEN": "of the environment", "_TOKEN_FILE": str(tmp_path / "of_environment")}
+
+    found = [file.load(text, {f"EVOTHESIS_ADMIN{name}": variables[name]}) for text in texts for name in variables]
+
+    assert ["of the environment"] * 4 == [config.admin.token for config in found]
+
+
+def test_setting_and_its_file(file: File, tmp_path: Path) -> None:
+    """A setting and its `_file` twin in one place contradict each other; the error names both."""
+    (tmp_path / "secret").write_text(SECRET)
+    twin = str(tmp_path / "secret")
+
+    message, _ = file.error(f"[admin]\ntoken = 'a'\ntoken_file = '{twin}'")
+    of_environment, _ = file.error("", {"EVOTHESIS_ADMIN_TOKEN": "a", "EVOTHESIS_ADMIN_TOKEN_FILE": twin})
+
+    assert {"token", "token_file"} <= set(re.findall(r"\w+", message))
+    assert {"EVOTHESIS_ADMIN_TOKEN", "EVOTHESIS_ADMIN_TOKEN_FILE"} <= set(re.findall(r"\w+", of_environment))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("\n[server]\nprot = 1", "config.toml:3: unknown key 'prot' in [server]", "did you mean 'port'?"),
+        ("[servr]\nport = 1", "config.toml:1: unknown key 'servr'", "did you mean 'server'?"),
+        ("instanc = 'a'", "config.toml:1: unknown key 'instanc'", "did you mean 'instance'?"),
+        ("[log]\nzzz = 1", "config.toml:2: unknown key 'zzz' in [log]", "known: format"),
+    ],
+)
+def test_unknown_key(file: File, text: str, message: str, hint: str) -> None:
+    """An unknown key names its line and the nearest known one."""
+    assert (message, hint) == file.error(text)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("EVOTHESIS_SERVER_PROT", "EVOTHESIS_SERVER_PORT"),
+        ("EVOTHESIS_SERVR_PORT", "EVOTHESIS_SERVER_PORT"),
+        ("EVOTHESIS_INSTANC", "EVOTHESIS_INSTANCE"),
+        ("EVOTHESIS_ADMIN_TOKEN_FIL", "EVOTHESIS_ADMIN_TOKEN"),
+    ],
+)
+def test_unknown_variable(file: File, variable: str, meant: str) -> None:
+    """An unknown variable is an error that names the nearest known one."""
+    message, hint = file.error("", {variable: "1"})
+
+    assert f"unknown variable {variable}" == message
+    assert meant in str(hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[server]\nport = 'eighty'",
+        "[server]\nport = 80.5",
+        "[server]\nport = 65536",
+        "[server]\nproxies = ['10.0.0.300']",
+        "[server]\ncollect_path = 'collect'",
+        "[admin]\ntoken = 3",
+        "[admin]\ntoken_file = 3",
+        "[privacy]\nip = 'truncated'",
+        "[limits]\nper_site = -1",
+        "[spool]\npath = ''",
+        "[export]\ndestination = 3",
+        "[export]\ndestination = []",
+        "[[export.destination]]\nformats = []",
+        "[[export.destination]]\nurl = '/var/bucket'",
+        "[usage]\nrate_per_thousand = 'cheap'",
+        "[usage]\ncurrency = 'usd'",
+        "# two lines\ninstance = 'Not A Name'",
+        "# two lines\nserver = 3",
+    ],
+)
+def test_wrong_value(file: File, text: str) -> None:
+    """A value of the wrong kind is an error that names its line."""
+    assert "config.toml:2" == file.place(text)
+
+
+def test_rate_is_money(file: File) -> None:
+    """A rate is finite, is not negative, and keeps its digits, also when it was written as a number."""
+    refused = [file.error(f"[usage]\nrate_per_thousand = '{rate}'")[0] for rate in ("nan", "inf", "-0.01")]
+
+    assert 3 == sum("usage.rate_per_thousand" in message for message in refused)
+    assert Decimal("0.1") == file.load("[usage]\nrate_per_thousand = 0.1").usage.rate_per_thousand
+
+
+def test_wrong_value_in_second_destination(file: File) -> None:
+    """The line is that of the destination that is wrong, not of the first one."""
+    first = "[[export.destination]]\nname = 'client'\nregion = 'eu-west-1'\n"
+
+    assert "config.toml:5" == file.place(f"{first}[[export.destination]]\nname = 'Not A Name'")
+    assert "config.toml:6" == file.place(f"{first}[[export.destination]]\nname = 'backup'\nregion = 3")
+
+
+def test_wrong_value_in_environment(file: File) -> None:
+    """A wrong value in a variable names the variable, not a line of the file."""
+    place = file.place("[server]\nport = 8000", {"EVOTHESIS_SERVER_PORT": "eighty"})
+
+    assert "EVOTHESIS_SERVER_PORT" == place
+
+
+def test_table_is_no_table(file: File) -> None:
+    """A table that is something else is named even when a variable would set something in it."""
+    assert "config.toml:1" == file.place("server = 3", {"EVOTHESIS_SERVER_PORT": "80"})
+
+
+def test_two_destinations_of_one_name(file: File) -> None:
+    """Two destinations cannot share a name: what was delivered is remembered under it."""
+    destination = "[[export.destination]]\nname = 'a'\n"
+
+    assert file.error(destination * 2)[0].endswith("two destinations are named 'a'")
+
+
+@pytest.mark.parametrize("text", ["[server\nport = 1", "[server]\nport = 1\nport = 2", "port = \n"])
+def test_bad_toml(file: File, text: str) -> None:
+    """What is not TOML is refused, with what the parser knows of the place."""
+    assert file.error(text)[0].startswith("config.toml is not valid TOML: ")
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    """A file that cannot be read is named, with the reason."""
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    reasons = {
+        "absent.toml": "No such file or directory",
+        ".": "Is a directory",
+        "binary.toml": "can't decode byte 0xff",
+    }
+
+    for name, reason in reasons.items():
+        with pytest.raises(ConfigurationError, match=rf"cannot read the configuration .*{reason}") as caught:
+            load(tmp_path / name, {})
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_unreadable_secret(file: File) -> None:
+    """A secret's file that cannot be read is named together with the setting that names it."""
+    of_file, _ = file.error("[admin]\ntoken_file = '/nowhere/secret'")
+    of_environment, _ = file.error("", {"EVOTHESIS_ADMIN_TOKEN_FILE": "/nowhere/secret"})
+
+    assert "token_file" in of_file
+    assert "EVOTHESIS_ADMIN_TOKEN_FILE" in of_environment
+    assert 2 == sum("/nowhere/secret" in message for message in (of_file, of_environment))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[admin]\ntoken = '{SECRET}",
+        f"[admin]\ntoken = ['{SECRET}']",
+        f"[admin]\ntokn = '{SECRET}'",
+        f"admin = '{SECRET}'",
+        f"[database]\nurl = ['postgresql://user:{SECRET}@127.0.0.1/name']",
+        f"[[export.destination]]\nname = 'Not A Name'\nsecret_access_key = '{SECRET}'",
+        f"[[export.destination]]\nurl = '{SECRET}'",
+    ],
+)
+def test_no_secret_in_errors(file: File, text: str) -> None:
+    """No error repeats a secret, nor does the traceback of what caused it."""
+    with pytest.raises(ConfigurationError) as caught:
+        file.load(text)
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value)) + str(caught.value.hint)

@@ -1,0 +1,76 @@
+"""Dedup in the load: what a browser sends again is stored and billed once, and nothing else is taken for that."""
+
+from __future__ import annotations
+
+import pytest
+
+from evothesis.spool.writer import Writer
+from tests.fix_world import DAY, NOW, World, entry, event
+
+
+def test_duplicate_in_segment(world: World) -> None:
+    """The same id with the same content in one segment is stored once and counted."""
+    world.put(entry(event(1), event(2)), entry(event(1)))
+
+    world.load()
+
+    assert [(1, False), (2, False)] == world.stored()
+    assert [(2, 1)] == world.loads("accepted", "duplicate")
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1, 2, 3])  # -2 and -3: see the window in dedup.py
+def test_duplicate_in_window(world: World, days: int) -> None:
+    """A retry within 72 hours is a duplicate, through whichever writer it comes, and also when it is loaded first."""
+    other = Writer.claim(world.spool)
+    world.put(entry(event(1)))
+    world.load()
+    world.put(entry(event(2), event(1), at=NOW + days * DAY), writer=other)
+    world.load()
+    other.close()
+
+    assert [1, 2] == sorted(number for number, _ in world.stored())
+    assert [(1, 0), (1, 1)] == world.loads("accepted", "duplicate")
+
+
+def test_repeated_after_window(world: World) -> None:
+    """The same event four days later is a new one."""
+    world.put(entry(event(1)))
+    world.put(entry(event(1), at=NOW + 4 * DAY))
+
+    world.load()
+
+    assert [(1, False), (1, False)] == world.stored()
+
+
+@pytest.mark.parametrize("is_one_segment", [True, False])
+def test_reused_id(world: World, *, is_one_segment: bool) -> None:
+    """Other content under a known id is kept and flagged, each content once; its retries are duplicates."""
+    rows = [event(1, content) for content in ("first", "second", "third", "second", "first", "third")]
+    for part in [rows] if is_one_segment else [[one] for one in rows]:
+        world.put(entry(*part))
+
+    world.load()
+
+    flags = dict(world.stored())
+    assert ["first", "second", "third"] == sorted(content for content, _ in world.stored())
+    assert [False, True, True] == sorted(flags.values())
+    assert (3, 3) == tuple(map(sum, zip(*world.loads("accepted", "duplicate"), strict=True)))
+
+
+def test_reused_id_next_day(world: World) -> None:
+    """The retry of an event with a reused id is a duplicate on the next day as well."""
+    world.put(entry(event(1, "first"), event(2)), entry(event(1, "second")))
+    world.put(entry(event(1, "second"), event(1, "first"), at=NOW + DAY))
+
+    world.load()
+
+    assert 3 == len(world.stored())
+
+
+def test_same_id_on_two_sites(world: World) -> None:
+    """The same id on another site is another event."""
+    world.put(entry(event(1), event(1, site="b.example")))
+
+    world.load()
+
+    assert [False, True] == sorted(is_reused for _, is_reused in world.stored())

@@ -1,0 +1,225 @@
+"""Documents: what they say of commands, settings and each other is so.
+
+python -m tests.test_docs            # writes docs/cli.md from what the commands print
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+
+from evothesis.cli import app
+from evothesis.config import Config, Destination, Table
+from evothesis.configuration import load
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "config.example.toml"
+CLI = ROOT / "docs/cli.md"
+COLUMNS = 80  # what a terminal has when nobody widens it
+
+INTRODUCTION = """\
+# Commands
+
+This page is what `evothesis … --help` prints; after a change, `python -m tests.test_docs` writes it anew.
+
+Every command ends with 0 when it is done; with 1 when it failed and a person is needed; with 2 when the command line or
+the configuration is wrong; with 3 when a service could not be reached, so that the same command may work later. Results
+go to stdout; errors (`Error: …`, `Try: …`) and the log go to stderr.
+"""
+
+FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]+`")
+LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)>\s]+)>?[^)]*\)")
+TYPED = re.compile(r"(?<![\w/.-])evothesis((?: [\w.:/=-]+)+)")  # a command line, up to what is the shell's or a remark
+TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(r"EVOTHESIS_[A-Z]+(?:_[A-Z]+)*")
+HEADING = re.compile(r"^#{1,6} +(.+?)[ #]*$", re.MULTILINE)
+
+
+# placeholders of the documents, and what is read before there is a configuration
+NO_SETTINGS = {"EVOTHESIS_CONFIG", "EVOTHESIS_TABLE_KEY", "EVOTHESIS_TABLE"}
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command as it is typed behind `evothesis`, a group before its members; the first is `evothesis` alone."""
+
+    def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - click's classes
+        yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            if not inner.hidden:
+                yield from walk(inner, (*words, name))
+
+    return list(walk(typer.main.get_command(app), ()))
+
+
+def help_of(command: tuple[str, ...]) -> str:
+    """What `evothesis COMMAND --help` prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
+    environment |= {"COLUMNS": str(COLUMNS), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "evothesis", *command, "--help"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    return "\n".join(row.rstrip() for row in done.stdout.strip("\n").splitlines())
+
+
+def rendered() -> str:
+    """The text of docs/cli.md."""
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        helps = list(executor.map(help_of, commands()))
+    sections = [
+        f"## {' '.join(('evothesis', *command))}\n\n```text\n{text}\n```\n"
+        for command, text in zip(commands(), helps, strict=True)
+    ]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def documents() -> list[Path]:
+    """Every document that people read."""
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def anchors(document: Path) -> set[str]:
+    """What a link may name behind `#`: headings in lower case, words joined by hyphens, as GitHub makes them."""
+    text = FENCE.sub("", document.read_text(encoding="utf-8"))
+    names: list[str] = []
+    for heading in HEADING.findall(text):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        names.append(name if name not in names else f"{name}-{names.count(name)}")
+    return set(names)
+
+
+def links(document: Path) -> Iterator[str]:
+    """Every link that does not leave the repository."""
+    text = CODE.sub("", FENCE.sub("", document.read_text(encoding="utf-8")))
+    for link in LINK.findall(text):
+        if not re.match(r"[a-z][a-z0-9+.-]*:", link):
+            yield link
+
+
+def leads_somewhere(document: Path, link: str) -> bool:
+    """Whether the file and the heading exist."""
+    path, _, anchor = link.partition("#")
+    target = (document.parent / path).resolve() if path else document
+    return target.exists() and (not anchor or target.suffix != ".md" or anchor in anchors(target))
+
+
+def names(table: type[Table], prefix: str = "") -> Iterator[str]:
+    """The dotted name of every setting."""
+    for field in msgspec.structs.fields(table):
+        if field.name == "destination":
+            yield from names(Destination, f"{prefix}destination.")
+        elif isinstance(field.type, type) and issubclass(field.type, Table):
+            yield from names(field.type, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def names_in(document: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted name of everything that stands in a document."""
+    for name, value in document.items():
+        for part in value if name == "destination" else [value]:
+            if isinstance(part, dict):
+                yield from names_in(part, f"{prefix}{name}.")
+            else:
+                yield prefix + name
+
+
+def code(document: Path) -> str:
+    """What a document shows as code, a line for each piece."""
+    text = document.read_text(encoding="utf-8")
+    blocks = [match[0] for match in FENCE.finditer(text)]
+    return "\n".join([*blocks, *(piece.strip("`") for piece in CODE.findall(FENCE.sub("", text)))])
+
+
+def unknown_word(words: list[str]) -> str:
+    """The first word of a command line that `evothesis` would not take; nothing when it would."""
+    command: Any = typer.main.get_command(app)
+    options: set[str] = set()
+    for word in words:
+        options |= {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+        name, inner = word.partition("=")[0], getattr(command, "commands", {})
+        if word in inner:
+            command = inner[word]
+        elif name not in options if word.startswith("-") else inner:
+            return word
+    return ""
+
+
+def test_commands() -> None:
+    """docs/cli.md is what the commands print; `python -m tests.test_docs` writes it."""
+    assert rendered() == CLI.read_text(encoding="utf-8")
+
+
+def test_commands_have_examples() -> None:
+    """Every command's help shows how it is typed, with itself in the examples."""
+    sections = dict(re.findall(r"^## evothesis(.*?)\n(.*?)(?=^## |\Z)", CLI.read_text(), re.MULTILINE | re.DOTALL))
+
+    without = [
+        command
+        for command in (" ".join(words) for words in commands()[1:])
+        if f"evothesis {command.partition(' ')[0]}" not in sections[f" {command}"].partition("Examples:")[2]
+    ]
+
+    assert [] == without
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links(document: Path) -> None:
+    """Every link of a document leads to a file, and a heading, that is there."""
+    assert [] == [link for link in links(document) if not leads_somewhere(document, link)]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_command_lines(document: Path) -> None:
+    """Every command line that a document shows has a command that exists, with options that it has."""
+    typed = [match.split() for match in TYPED.findall(code(document))]
+
+    assert [] == [" ".join(words) for words in typed if unknown_word(words)]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_settings(document: Path, tmp_path: Path) -> None:
+    """Every piece of configuration that a document shows can be loaded, and every variable is one."""
+    text = document.read_text(encoding="utf-8")
+    settings = {name.replace(".", "_").upper() for name in names(Config) if ".destination." not in name}
+    known = {f"EVOTHESIS_{name}" for name in settings} | NO_SETTINGS
+
+    for piece in TOML.findall(text):
+        (tmp_path / "config.toml").write_text(piece, encoding="utf-8")
+        load(tmp_path / "config.toml", {})
+    assert set() == {name.removesuffix("_FILE") for name in VARIABLE.findall(text)} - known
+
+
+def test_example_is_the_default() -> None:
+    """A copy of config.example.toml changes nothing."""
+    assert Config() == load(EXAMPLE, {})
+
+
+def test_example_is_complete() -> None:
+    """config.example.toml names every setting once, in the order of the code, and no other."""
+    assert list(names(Config)) == list(names_in(tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))))
+
+
+def test_example_explains() -> None:
+    """Every setting in config.example.toml has a comment, behind it or above it."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+
+    settings = [(above, line) for above, line in pairwise(lines) if re.match(r"\w+ = ", line)]
+
+    assert len(list(names(Config))) == len(settings)
+    assert [] == [line for above, line in settings if " # " not in line and not above.startswith("# ")]
+
+
+if __name__ == "__main__":
+    CLI.write_text(rendered(), encoding="utf-8")
