@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.1, 5.0
 HEALTHY_SECONDS = 10  # a process that lived this long starts again without a pause
+WATCH_SECONDS = 1.0
 STILL_SECONDS_MAX = 60  # without a sign of life; a load that PostgreSQL keeps waiting takes less
 STOP_SECONDS_MAX = 9  # of one group; systemd and people expect ten in all
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -69,6 +70,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wake = socket.socketpair()
         self._stopping = False
+        self._watched_at = 0.0
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT; `on_ready` is called once, when every program was ready."""
@@ -98,9 +100,8 @@ class Supervisor:
                 announced = True
                 on_ready()
                 notify("READY=1")
-            if self._end_still():
-                notify("WATCHDOG=1")
-            self._wait(1.0)
+            self._watch()
+            self._wait(WATCH_SECONDS)
 
     def _processes(self) -> list[_Process]:
         return [process for group in self._groups for process in group]
@@ -120,15 +121,19 @@ class Supervisor:
             else:
                 self._forget_pipe(key.data)
 
-    def _end_still(self) -> bool:
-        """Kill every process whose loop stands still, so that it is started again; True when there was none."""
+    def _watch(self) -> None:
+        """Kill a process whose loop stands still, so that it is started again; else tell systemd that all is well."""
         now = time.monotonic()
+        if now - self._watched_at < WATCH_SECONDS:
+            return
+        self._watched_at = now
         still = [process for process in self._processes() if process.pid and now - process.alive_at > STILL_SECONDS_MAX]
         for process in still:
             log.error("Process stood still.", extra={"program": process.program.name, "pid": process.pid})
             os.kill(process.pid, signal.SIGKILL)
             process.alive_at = now
-        return not still
+        if not still:
+            notify("WATCHDOG=1")
 
     def _start_due(self) -> None:
         for process in self._processes():
@@ -220,5 +225,6 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)  # noqa: FBT003 - the parent waits for nobody, systemd included
             sender.connect("\0" + address[1:] if address.startswith("@") else address)
             sender.sendall(state.encode())

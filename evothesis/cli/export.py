@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 app = typer.Typer(
-    help="Deliver stored events to every destination. Without a command: `export run`.",
+    help="""Deliver stored events to every destination. Without a command: `export run`.
+
+    \b
+    Examples:
+      evothesis export
+      evothesis export --format json
+    """,
 )
 
 

@@ -27,6 +27,7 @@ select c.relname as name
  where i.inhparent = 'dedup_keys'::regclass and c.relname < %(before)s
 """
 
+# Days after the segment's own count too: a retry may be loaded before an original that waited in another folder.
 # idx is stored so that "returning" can name the rows that won, also against others of the same statement
 INSERT = """
 with candidate as (
@@ -37,7 +38,7 @@ with candidate as (
     from candidate c
    where not exists (
      select from dedup_keys d
-      where d.key = c.key and d.day between %(day)s - {window} and %(day)s + 1 and d.day <> %(day)s
+      where d.key = c.key and d.day between %(day)s - {window} and %(day)s + {window} and d.day <> %(day)s
    )
   on conflict do nothing
   returning idx
@@ -48,7 +49,7 @@ select count(*) as fresh, case when count(*) < %(candidates)s then array_agg(idx
 STORED = """
 select key::text as key, array_agg(fingerprint) as fingerprints
   from dedup_keys
- where key = any(%(keys)s::uuid[]) and day between %(day)s - {window} and %(day)s + 1
+ where key = any(%(keys)s::uuid[]) and day between %(day)s - {window} and %(day)s + {window}
  group by key
 """
 

@@ -15,6 +15,7 @@ from evothesis.loader.tally import Tally, tally
 from evothesis.spool.segments import Segment
 
 POSITION = "select next_segment_no from writers where writer = %(writer)s for update"
+BEFORE = "select sha256 from loads where writer = %(writer)s and segment_no = %(segment_no)s"
 ADOPT = "insert into writers (writer) values (%(writer)s) on conflict do nothing"
 ADVANCE = """
 -- compare and set: of two loaders that hold the same segment one fails here
@@ -48,6 +49,12 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
             connection.execute(ADOPT, name)
             position = pg.one(connection, POSITION, name)
         if segment.segment_no < position["next_segment_no"]:
+            before = connection.execute(BEFORE, name).fetchone()
+            if before is None or before["sha256"] != content.sha256:
+                message = f"segment {segment.segment_no} of writer {segment.writer} was loaded with other content, or given up"
+                raise LoadError(
+                    message, hint="its folder was emptied or brought back: give it another number as its name"
+                )
             return False
         if segment.segment_no > position["next_segment_no"]:
             message = f"segment {position['next_segment_no']} of writer {segment.writer} is missing from the spool"

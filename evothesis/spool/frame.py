@@ -60,6 +60,21 @@ def decode(data: bytes, *, segment_no: int) -> Iterator[Frame | Damage]:
         yield Damage(damaged_from, len(data) - damaged_from)
 
 
+def has_whole_frame(data: bytes) -> bool:
+    """Whether a stretch that is not sound has the length that its header promises.
+
+    A write that was cut off is short; a whole frame with a wrong checksum may have been acknowledged once.
+    """
+    offset = data.find(MAGIC)
+    while offset >= 0:
+        if len(data) - offset >= HEADER.size:
+            size = HEADER.unpack_from(data, offset)[1]
+            if offset + HEADER.size + size <= len(data):
+                return True
+        offset = data.find(MAGIC, offset + 1)
+    return False
+
+
 def _frame_at(data: bytes, offset: int, segment_no: int) -> Frame | None:
     if len(data) - offset < HEADER.size:
         return None

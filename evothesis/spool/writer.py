@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Self
 
 from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
-from evothesis.spool.frame import Frame, decode, encode
+from evothesis.spool.frame import Frame, decode, encode, has_whole_frame
 from evothesis.spool.segments import OPEN, SEALED
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,14 @@ class Writer:
 
     @classmethod
     def claim(cls, spool: Path) -> Self:
-        """Become the writer of a folder that nobody writes, or of a new one; seal what other free folders hold."""
+        """Become the writer of a folder that nobody writes, or of a new one; seal what other free folders hold.
+
+        A folder always has an open segment, which carries the next number. One that lost it is not used again.
+        """
         spool.mkdir(parents=True, exist_ok=True, mode=0o750)
         mine: Self | None = None
         for folder in sorted(entry for entry in spool.iterdir() if entry.name.isdigit()):
-            lock = _lock(folder)
+            lock = _lock(folder) if any(folder.glob(f"*{OPEN}")) else None
             if lock is None:
                 continue
             writer = cls._locked(folder, lock)
@@ -181,7 +184,10 @@ class Writer:
             self._system.unlink(self._path(number, OPEN))
 
     def _sound_bytes(self, segment_no: int) -> bytes:
-        """An open segment up to its last sound frame: behind that nothing was acknowledged."""
+        """An open segment up to its last sound frame: behind that nothing was acknowledged.
+
+        What might have been is kept for the loader, which reports it.
+        """
         descriptor = self._system.open(self._path(segment_no, OPEN), os.O_RDONLY)
         try:
             data = b""
@@ -191,6 +197,8 @@ class Writer:
             self._system.close(descriptor)
         parts = list(decode(data, segment_no=segment_no))
         torn = 0 if not parts or isinstance(parts[-1], Frame) else parts[-1].size_bytes
+        if torn and has_whole_frame(data[len(data) - torn :]):
+            return data
         if torn:
             log.warning("Torn end dropped.", extra={"writer": self.writer, "segment_no": segment_no, "bytes": torn})
         return data[: len(data) - torn]
