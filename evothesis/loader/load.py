@@ -51,10 +51,8 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
         if segment.segment_no < position["next_segment_no"]:
             before = connection.execute(BEFORE, name).fetchone()
             if before is None or before["sha256"] != content.sha256:
-                message = f"segment {segment.segment_no} of writer {segment.writer} was loaded with other content, or given up"
-                raise LoadError(
-                    message, hint="its folder was emptied or brought back: give it another number as its name"
-                )
+                message = f"segment {segment.segment_no} of writer {segment.writer} was given up, or had other content"
+                raise LoadError(message, hint="its folder was emptied or brought back: rename it to another number")
             return False
         if segment.segment_no > position["next_segment_no"]:
             message = f"segment {position['next_segment_no']} of writer {segment.writer} is missing from the spool"
