@@ -73,8 +73,8 @@ class Committer:
         await durable
 
     async def run(self) -> None:
-        """Write until `close` was called and nothing waits; then seal."""
-        while not (self._closing and not self._waiting):
+        """Write until `close` was called and nothing waits, then seal; or until the disk failed."""
+        while not self.broken.is_set() and (self._waiting or not self._closing):
             now = time.monotonic()
             await self._check(now)
             timeout = min(self._seal_at - now, BUDGET_CHECK_SECONDS)
@@ -84,9 +84,11 @@ class Committer:
             self._arrived.clear()
             if self._waiting:
                 await self._write()
-            if self._is_due() and await self._do(self._seal):
+            if self._is_due() and not self.broken.is_set() and await self._do(self._seal):
                 self._postpone_seal()
-        if self._writer:
+        if self.broken.is_set():
+            await self._write()  # which tells all who wait
+        elif self._writer:
             await self._do(self._writer.close)
         self._thread.shutdown()
 
@@ -130,7 +132,7 @@ class Committer:
 
     async def _check(self, now: float) -> None:
         """Refuse while the spool has no room: on the disk, or within its budget."""
-        if now - self._checked_at < BUDGET_CHECK_SECONDS:
+        if now - self._checked_at < BUDGET_CHECK_SECONDS or self.broken.is_set():
             return
         self._checked_at = now
         self.refusal = await self._do(self._look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from evothesis import pg
@@ -10,6 +11,7 @@ from evothesis.spool.segments import KeptHour, bring_back, kept_hours, kept_segm
 
 log = logging.getLogger(__name__)
 
+FREE_SHARE_MIN, FREE_BYTES_MIN = 0.05, 256 * 2**20  # of the disk: kept segments are the first to make room
 BLOCK_BYTES = 4096  # what a small file really takes
 REMOVALS_MAX = 2_000  # at a time: new segments wait meanwhile
 
@@ -55,11 +57,11 @@ class Keeper:
             log.warning("Database is older than the spool, loading again.", extra={"segments": count})
 
     def sweep(self, connection: pg.Connection) -> None:
-        """Remove the oldest segments beyond the budget."""
+        """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones."""
         hours = kept_hours(self._spool)
         newest = {hour.writer: hour for hour in hours}
         sizes = {hour: self._size(hour, is_over=newest[hour.writer] != hour) for hour in hours}
-        excess = sum(sizes.values()) - self._bytes_max
+        excess = max(sum(sizes.values()) - self._bytes_max, _bytes_wanted(self._spool))
         removals = REMOVALS_MAX
         exported: dict[int, int] | None = None
         for hour in hours:
@@ -89,3 +91,10 @@ class Keeper:
                 return blocks * BLOCK_BYTES
             self._bytes[hour] = blocks * BLOCK_BYTES
         return self._bytes[hour]
+
+
+def _bytes_wanted(spool: Path) -> int:
+    """How much room the disk lacks."""
+    disk = os.statvfs(spool)
+    wanted = min(FREE_BYTES_MIN, disk.f_blocks * disk.f_frsize * FREE_SHARE_MIN)
+    return int(wanted) - disk.f_bavail * disk.f_frsize

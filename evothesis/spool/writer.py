@@ -11,8 +11,8 @@ import fcntl
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Self
@@ -43,38 +43,56 @@ class Writer:
         self._offset = 0
         self._next_row = 0
         self._complete: list[int] = []  # numbers whose files are yet to be called sealed
-        with self._classified():
-            self._recover()
+        self._is_broken = False
+        try:
+            with self._classified():
+                self._recover()
+        except SpoolError:
+            if self._descriptor >= 0:
+                with suppress(OSError):
+                    system.close(self._descriptor)
+            raise
 
     @classmethod
-    def claim(cls, spool: Path) -> Self:
+    def claim(cls, spool: Path, *, system: ModuleType = os) -> Self:
         """Become the writer of a folder that nobody writes, or of a new one; seal what other free folders hold.
 
-        A folder always has an open segment, which carries the next number. One that lost it is not used again.
+        A folder always has an open segment, which carries the next number. One that lost it is not used again, and one
+        that cannot be read is left to a person. Raises SpoolFullError and OSError.
         """
         spool.mkdir(parents=True, exist_ok=True, mode=0o750)
         mine: Self | None = None
-        for folder in sorted(entry for entry in spool.iterdir() if entry.name.isdigit()):
-            lock = _lock(folder) if any(folder.glob(f"*{OPEN}")) else None
-            if lock is None:
-                continue
-            writer = cls._locked(folder, lock)
+        try:
+            for folder in sorted(entry for entry in spool.iterdir() if entry.name.isdigit()):
+                writer = cls._take(folder, system) if any(folder.glob(f"*{OPEN}")) else None
+                if writer and mine:
+                    writer.close()
+                mine = mine or writer
+            while mine is None:
+                # a new number for a new folder: numbers of a lost spool must not come back with other events
+                folder = spool / str(secrets.randbits(31))
+                folder.mkdir(mode=0o750)
+                mine = cls._take(folder, system)
+            # the folders' own names, before anything in them is promised to anybody
+            for parent in (spool, spool.parent):
+                _sync_folder(parent, system)
+        except (SpoolError, OSError):
             if mine:
-                writer.close()
-            else:
-                mine = writer
-        while mine is None:
-            # a new number for a new folder: numbers of a lost spool must not come back with other events
-            folder = spool / str(secrets.randbits(31))
-            folder.mkdir(mode=0o750)
-            lock = _lock(folder)
-            mine = cls._locked(folder, lock) if lock is not None else None
+                mine.close()
+            raise
         return mine
 
     @classmethod
-    def _locked(cls, folder: Path, lock: int) -> Self:
+    def _take(cls, folder: Path, system: ModuleType) -> Self | None:
+        lock = _lock(folder)
+        if lock is None:
+            return None
         try:
-            return cls(folder, lock=lock)
+            return cls(folder, lock=lock, system=system)
+        except SpoolBrokenError:
+            log.exception("Folder could not be recovered.", extra={"folder": str(folder)})
+            os.close(lock)
+            return None
         except SpoolError:
             os.close(lock)
             raise
@@ -106,7 +124,7 @@ class Writer:
                 # at a fixed offset: what a failed attempt left behind is overwritten
                 self._write(self._descriptor, data, self._offset)
             except OSError:
-                self._system.ftruncate(self._descriptor, self._offset)
+                self._take_back()
                 raise
             self._sync(self._descriptor)
         self._offset += len(data)
@@ -128,9 +146,12 @@ class Writer:
     def close(self) -> None:
         """Seal what is there and let another process have the folder."""
         try:
-            self.seal()
+            with self._classified():
+                try:
+                    self.seal()
+                finally:
+                    self._system.close(self._descriptor)
         finally:
-            self._system.close(self._descriptor)
             os.close(self._lock)
 
     def _path(self, segment_no: int, suffix: str) -> str:
@@ -139,11 +160,20 @@ class Writer:
     def _open(self, segment_no: int) -> None:
         descriptor = self._system.open(self._path(segment_no, OPEN), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
         try:
-            self._sync_folder()
+            _sync_folder(self.folder, self._system)
         except OSError:
             self._system.close(descriptor)
             raise
         self._descriptor, self._segment_no, self._offset, self._next_row = descriptor, segment_no, 0, 0
+
+    def _take_back(self) -> None:
+        """Remove what a failed attempt left behind the end, from the disk too: nobody may find it there later."""
+        try:
+            self._system.ftruncate(self._descriptor, self._offset)
+        except OSError as error:
+            message = f"cannot take back a write in {self.folder}: {error.strerror}"
+            raise SpoolBrokenError(message, hint="check the disk") from error
+        self._sync(self._descriptor)
 
     def _write(self, descriptor: int, data: bytes, offset: int) -> None:
         view = memoryview(data)
@@ -160,28 +190,18 @@ class Writer:
             message = f"cannot sync a segment in {self.folder}: {error.strerror}"
             raise SpoolBrokenError(message, hint="check the disk") from error
 
-    def _sync_folder(self) -> None:
-        descriptor = self._system.open(str(self.folder), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            self._system.fsync(descriptor)
-        finally:
-            self._system.close(descriptor)
-
     def _recover(self) -> None:
-        states = _states(self._system.listdir(str(self.folder)))
-        left_open = sorted(number for number, suffixes in states.items() if OPEN in suffixes)
-        # a copy that was begun is made again; what is complete needs none
-        complete = {number for number, suffixes in states.items() if SEALED in suffixes}
-        sound = {number: b"" if number in complete else self._sound_bytes(number) for number in left_open}
-        following = max(states, default=-1) + 1
-        is_unused = following - 1 not in complete and not sound.get(following - 1, b"lost")
+        names = self._system.listdir(str(self.folder))
+        numbers = [int(stem) for stem in (name.partition(".")[0] for name in names) if stem.isdigit()]
+        left_open = sorted(int(name.removesuffix(OPEN)) for name in names if name.endswith(OPEN))
+        sound = {number: self._sound_bytes(number) for number in left_open}
+        following = max(numbers, default=-1) + 1
+        is_unused = bool(left_open) and left_open[-1] == following - 1 and not sound[left_open[-1]]
         self._open(following - 1 if is_unused else following)
         for number, data in sound.items():
-            if number == self._segment_no:
-                continue
-            if data:
+            # one that holds nothing is sealed too: numbers have no gap, else the loader waits for it
+            if number != self._segment_no:
                 self._copy(number, data)
-            self._system.unlink(self._path(number, OPEN))
 
     def _sound_bytes(self, segment_no: int) -> bytes:
         """An open segment up to its last sound frame: behind that nothing was acknowledged.
@@ -204,7 +224,10 @@ class Writer:
         return data[: len(data) - torn]
 
     def _copy(self, segment_no: int, data: bytes) -> None:
-        """Seal `data` as a new file: of the old one some pages may never have reached the disk."""
+        """Seal `data` as a new file: of the old one some pages may never have reached the disk.
+
+        The copy is the open segment, durably, before anyone may see it as sealed: a number has one content for ever.
+        """
         path = self._path(segment_no, RECOVERED)
         descriptor = self._system.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
         try:
@@ -212,21 +235,36 @@ class Writer:
             self._sync(descriptor)
         finally:
             self._system.close(descriptor)
-        self._system.rename(path, self._path(segment_no, SEALED))
-        self._sync_folder()
+        self._system.rename(path, self._path(segment_no, OPEN))
+        _sync_folder(self.folder, self._system)
+        self._system.rename(self._path(segment_no, OPEN), self._path(segment_no, SEALED))
         log.warning("Segment recovered.", extra={"writer": self.writer, "segment_no": segment_no, "bytes": len(data)})
 
     @contextmanager
     def _classified(self) -> Iterator[None]:
-        """Turn an OSError into the answer to "may a later call succeed?"."""
+        """Turn an OSError into the answer to "may a later call succeed?"; after a broken disk none may."""
+        if self._is_broken:
+            message = f"the disk under {self.folder} failed before"
+            raise SpoolBrokenError(message, hint="check the disk")
         try:
             yield
+        except SpoolBrokenError:
+            self._is_broken = True
+            raise
         except OSError as error:
-            if error.errno in _FULL:
-                message = f"cannot write to {self.folder}: {error.strerror}"
-                raise SpoolFullError(message, hint="make room on the disk") from error
             message = f"cannot write to {self.folder}: {error.strerror}"
+            if error.errno in _FULL:
+                raise SpoolFullError(message, hint="make room on the disk") from error
+            self._is_broken = True
             raise SpoolBrokenError(message, hint="check the disk") from error
+
+
+def _sync_folder(folder: Path, system: ModuleType) -> None:
+    descriptor = system.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        system.fsync(descriptor)
+    finally:
+        system.close(descriptor)
 
 
 def _lock(folder: Path) -> int | None:
@@ -238,13 +276,3 @@ def _lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-def _states(names: Iterable[str]) -> dict[int, set[str]]:
-    """The states in which each number of a folder is found."""
-    states: dict[int, set[str]] = {}
-    for name in names:
-        stem, dot, suffix = name.partition(".")
-        if stem.isdigit():
-            states.setdefault(int(stem), set()).add(dot + suffix)
-    return states
