@@ -112,11 +112,6 @@ class Appliance(System):
 
     name = "evothesis"
 
-    def __init__(self, folder: Path, *, processes: int = 0) -> None:
-        """`processes` collectors; 0 is the default, one for each core."""
-        super().__init__(folder)
-        self._processes = processes
-
     @property
     def dsn(self) -> str:
         """The database."""
@@ -129,7 +124,7 @@ class Appliance(System):
     def start(self) -> None:
         """Start the server."""
         settings = {
-            "server": {"host": "127.0.0.1", "port": self.port, "processes": self._processes},
+            "server": {"host": "127.0.0.1", "port": self.port},
             "admin": {"port": free_port()},
             "limits": {"per_address": 0},
         }

@@ -1,7 +1,7 @@
 """S3 for tests: one moto server a session, with its IAM on, and a fresh bucket a test.
 
-    def test_one(bucket): ...            # bucket.destination() is a [[export.destination]] whose keys may put and get only
-    def test_two(s3): ...                # s3.new_bucket() for more of them
+    def test_one(bucket): ...    # bucket.destination() is a [[export.destination]] whose key may put and get only
+    def test_two(s3): ...        # s3.new_bucket() for more of them
 
 moto refuses as S3 does: an unknown key, a wrong secret, what no policy allows, a bucket that is not there, and an
 object that exists when If-None-Match forbids it. It does not check the checksums that it is sent.
@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ import pytest
 from botocore.config import Config
 
 from tests.appliance import eventually
+from tests.collector.client import ask
 from tests.processes import free_ports
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class Bucket:
                 found[key.removeprefix("some/prefix/")] = body.read()
         return found
 
+    def listing(self) -> list[tuple[str, object, str]]:
+        """Every version of every object: its key, when it was made, and its ETag."""
+        answer = self.client.list_object_versions(Bucket=self.name)
+        return [(version["Key"], version["LastModified"], version["ETag"]) for version in answer.get("Versions", [])]
+
     def put(self, key: str, body: bytes) -> None:
         """Write an object below the prefix, as its owner may."""
         self.client.put_object(Bucket=self.name, Key=f"some/prefix/{key}", Body=body)
@@ -80,8 +85,8 @@ class S3:
         self.endpoint = endpoint
         self._iam = self._client("iam", "nobody", "nothing")
         self._access_key_id, self._secret = self._new_user("*", "*")
-        reset = urllib.request.Request(f"{endpoint}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
-        urllib.request.urlopen(reset).close()
+        reset = ask(endpoint, "POST", "/moto-api/reset-auth", body=b"0", headers={"Content-Type": "text/plain"})
+        assert 200 == reset.status
         self._iam = self._client("iam", self._access_key_id, self._secret)
         self.client: S3Client = self._client("s3", self._access_key_id, self._secret)
 
@@ -89,9 +94,11 @@ class S3:
         """A bucket of its own, for somebody who may put and get objects, and not list, delete or read anything else."""
         name = f"bucket-{next(_numbers)}"
         self.client.create_bucket(Bucket=name)
-        return Bucket(self, name, *self._new_user(["s3:PutObject", "s3:GetObject"], f"arn:aws:s3:::{name}/*"))
+        # a bucket that is not there is told from one that is forbidden only to whom a policy allows it
+        resources = [f"arn:aws:s3:::{name}/*", f"arn:aws:s3:::{name}-missing/*"]
+        return Bucket(self, name, *self._new_user(["s3:PutObject", "s3:GetObject"], resources))
 
-    def _new_user(self, action: str | list[str], resource: str) -> tuple[str, str]:
+    def _new_user(self, action: str | list[str], resource: str | list[str]) -> tuple[str, str]:
         name = f"user-{next(_numbers)}"
         statement = {"Effect": "Allow", "Action": action, "Resource": resource}
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -131,8 +138,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
         def answers() -> bool:
             assert process.poll() is None, output_path.read_text()
-            urllib.request.urlopen(f"{endpoint}/moto-api/data.json").close()
-            return True
+            return ask(endpoint, "GET", "/moto-api/data.json").status == 200
 
         eventually(answers, timeout=START_SECONDS_MAX)
         yield S3(endpoint)

@@ -19,6 +19,7 @@ from evothesis.event import Entry, encode_entry
 from evothesis.loader.run import Loader
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
+from tests.appliance import eventually
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 DAY = timedelta(days=1)
@@ -27,6 +28,7 @@ STORED = """
 select event_id::text as event_id, raw_event_data, event_id_reused, created_at from events_log
  order by created_at, writer, segment_no, idx
 """
+LOADERS = "select from pg_stat_activity where application_name = 'evothesis loader' and datname = current_database()"
 LOADS = """
 select segment_no, accepted, duplicate, rejected, withheld, damaged, bytes from loads order by loaded_at
 """
@@ -76,10 +78,11 @@ class World:
         return max(segment.path for segment in sealed(self.spool) if segment.writer == writer.writer)
 
     def load(self) -> None:
-        """Load all that can be loaded."""
+        """Load all that can be loaded; returns when PostgreSQL has noticed that the loader is gone."""
         stop = threading.Event()
         stop.set()
         self.loader(stop).run()
+        eventually(lambda: not self.rows(LOADERS))
 
     def loader(self, stop: threading.Event) -> Loader:
         """A loader, not started."""

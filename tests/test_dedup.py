@@ -18,7 +18,7 @@ def test_duplicate_in_segment(world: World) -> None:
     assert [(2, 1)] == world.loads("accepted", "duplicate")
 
 
-@pytest.mark.parametrize("days", [-1, 0, 1, 2, 3])  # -2 and -3: see the window in dedup.py
+@pytest.mark.parametrize("days", range(-3, 4))
 def test_duplicate_in_window(world: World, days: int) -> None:
     """A retry within 72 hours is a duplicate, through whichever writer it comes, and also when it is loaded first."""
     other = Writer.claim(world.spool)
@@ -33,7 +33,7 @@ def test_duplicate_in_window(world: World, days: int) -> None:
 
 
 def test_repeated_after_window(world: World) -> None:
-    """The same event four days later is a new one."""
+    """The same event four days later is a new one: the window has an end."""
     world.put(entry(event(1)))
     world.put(entry(event(1), at=NOW + 4 * DAY))
 

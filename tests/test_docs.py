@@ -145,13 +145,19 @@ def code(document: Path) -> str:
 def unknown_word(words: list[str]) -> str:
     """The first word of a command line that `evothesis` would not take; nothing when it would."""
     command: Any = typer.main.get_command(app)
-    options: set[str] = set()
+    flags = {"--help": True, "-h": True}  # an option, and whether it stands alone
+    is_value = False
     for word in words:
-        options |= {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
-        name, inner = word.partition("=")[0], getattr(command, "commands", {})
-        if word in inner:
+        flags |= {option: parameter.is_flag for parameter in command.params for option in parameter.opts}
+        inner = getattr(command, "commands", {})
+        name, has_value, _ = word.partition("=")
+        if is_value:
+            is_value = False
+        elif word in inner:
             command = inner[word]
-        elif name not in options if word.startswith("-") else inner:
+        elif name in flags:
+            is_value = not flags[name] and not has_value
+        elif word.startswith("-") or inner:
             return word
     return ""
 

@@ -211,7 +211,7 @@ def test_commands_together(folder: Path, postgres_template: Path) -> None:
     assert {} == processes.working_in(place.folder)
 
 
-@pytest.mark.parametrize("name", [LONG, "with space", "a,b", "it's", 'say "so"', "50%", "näme", "back\\slash"])
+@pytest.mark.parametrize("name", [LONG, "with space", "a,b", 'it\'s "50%" \\ näme'])
 def test_any_folder(folder: Path, postgres_template: Path, name: str) -> None:
     """Whatever the folder is called, and however long its path is, the server runs in it."""
     path = folder / name

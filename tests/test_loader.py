@@ -16,7 +16,7 @@ from evothesis.errors import LoadError
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
-from tests.fix_world import DAY, LOADS, NOW, STORED, USAGE, World, entry, event
+from tests.fix_world import DAY, LOADERS, LOADS, NOW, STORED, USAGE, World, entry, event
 
 
 def test_rows(world: World) -> None:
@@ -166,23 +166,34 @@ def test_rejected(world: World) -> None:
 
 
 def test_second_loader(world: World) -> None:
-    """A database has one loader: a second one ends and says why."""
-    with psycopg.connect(world.database) as connection:
-        connection.execute("select pg_advisory_lock(%s)", [0x65766F6C6F61])
-
+    """A database has one loader: a second one ends and says why, and the first one goes on."""
+    stop = threading.Event()
+    thread = threading.Thread(target=world.loader(stop).run)
+    thread.start()
+    try:
+        eventually(lambda: world.rows(LOADERS))
         with pytest.raises(LoadError, match="another loader works on this database"):
             world.load()
+        world.put(entry(event(1)))
+        eventually(lambda: world.stored() == [(1, False)])
+    finally:
+        stop.set()
+        thread.join()
 
 
-def test_segment_is_recorded(world: World) -> None:
-    """The digest of a load is that of the segment's file, so that the two can be compared later."""
-    world.put(entry(event(1)))
+def test_name_with_other_content(world: World) -> None:
+    """A name that was loaded and comes back with other events is not taken for loaded: its writer waits, and says so."""
+    kept = world.put(entry(event(1))).read_bytes()
     world.load()
-    kept = next(world.spool.rglob("*.loaded")).read_bytes()
+    path = world.put(entry(event(2)))
+    path.rename(path.with_name("000000000000.sealed"))
 
-    query = "select sha256 = sha256(%(kept)s) as is_same from loads"
-    with psycopg.connect(world.database) as connection:
-        assert [(True,)] == connection.execute(query, {"kept": kept}).fetchall()
+    world.load()
+
+    beat = heartbeat.read(world.spool)
+    assert [(1, False)] == world.stored()
+    assert ["000000000000.sealed"] == [segment.path.name for segment in sealed(world.spool)]
+    assert [kept] == [one.read_bytes() for one in world.spool.rglob("*.loaded")]
 
 
 def test_poison(world: World) -> None:

@@ -206,6 +206,33 @@ def test_damage_in_open_segment(spool: Path) -> None:
     assert {(writer.writer, 0): [FRAMES[0], damage, FRAMES[2]]} == read(spool)
 
 
+def test_damage_at_the_end_of_an_open_segment(spool: Path) -> None:
+    """A last frame that is whole and not sound may have been acknowledged: it is handed over, not cut off."""
+    writer = Writer.claim(spool)
+    writer.append([(frame.payload, frame.rows) for frame in FRAMES])
+    crash(writer)
+    path = next(writer.folder.glob("*.open"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    Writer.claim(spool).close()
+
+    assert {(writer.writer, 0): [*FRAMES[:2], Damage(ENDS[1], len(ENCODED[2]))]} == read(spool)
+
+
+def test_emptied_folder(spool: Path) -> None:
+    """A folder that lost its files is not written again: its numbers would come back with other events."""
+    writer = Writer.claim(spool)
+    writer.append([(b"a", 1)])
+    writer.close()
+    for path in [*writer.folder.glob("*.open"), *writer.folder.glob("*.sealed")]:
+        path.unlink()
+    after = Writer.claim(spool)
+    after.close()
+
+    assert writer.writer != after.writer
+
+
 @given(steps=st.lists(st.sampled_from(["append", "seal", "crash", "close", "load"]), max_size=30))
 def test_names_stay(steps: list[str]) -> None:
     """Over any row of crashes every payload comes out once, in its order, and no name is used for other bytes."""

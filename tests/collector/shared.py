@@ -13,10 +13,12 @@ from tests.appliance import Appliance, Settings
 
 
 @contextmanager
-def running(folder: Path, postgres_template: Path, settings: Settings | None = None) -> Iterator[Appliance]:
+def running(
+    folder: Path, postgres_template: Path | None = None, settings: Settings | None = None
+) -> Iterator[Appliance]:
     """An appliance in `folder` until the block ends; then it stops in time and leaves no process behind."""
     appliance = Appliance(folder, settings)
-    if appliance.settings["database"]["url"] == "embedded":
+    if postgres_template:
         place = folder / "var/postgres"
         place.mkdir(parents=True, mode=0o700)
         shutil.copytree(postgres_template, place / "data")

@@ -63,12 +63,19 @@ def kill_all(appliance: Appliance, _chance: random.Random) -> None:
     appliance.start()
 
 
+def stop_all(appliance: Appliance, _chance: random.Random) -> None:
+    """Nothing is killed: SIGTERM to the parent, as systemd and Ctrl-C end it, while requests are under way."""
+    appliance.stop()
+    appliance.start()
+
+
 VICTIMS = {
     "collector": kill_collector,
     "loader": kill_loader,
     "postgres": kill_postgres,
     "parent": kill_parent,
     "all": kill_all,
+    "none": stop_all,
 }
 
 

@@ -5,8 +5,10 @@ Each payload is given to `append` once. What is known from outside: which calls 
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -22,14 +24,24 @@ LOADED = f"{FOLDER}/loaded/2026112209"
 Content = list[Frame | Damage]
 
 
-def open_writer(system: FileSystem) -> Writer:
+class Lock:
+    """The lock of a folder: a real file, as locks lie outside of the model."""
+
+    def __init__(self) -> None:
+        """Take it."""
+        self.descriptor = os.memfd_create("lock")
+        self._inode = os.fstat(self.descriptor).st_ino
+
+    def release(self) -> None:
+        """Let go of it, unless the writer did; the number may be another file's by now."""
+        with suppress(OSError):
+            if os.fstat(self.descriptor).st_ino == self._inode:
+                os.close(self.descriptor)
+
+
+def open_writer(system: FileSystem, lock: Lock) -> Writer:
     """A writer of the folder in that file system."""
-    lock = os.open(os.devnull, os.O_RDONLY)  # a lock lies outside of the model
-    try:
-        return Writer(Path(FOLDER), lock=lock, system=cast(ModuleType, system))
-    except BaseException:
-        os.close(lock)
-        raise
+    return Writer(Path(FOLDER), lock=lock.descriptor, system=cast(ModuleType, system))
 
 
 class History:
@@ -45,6 +57,7 @@ class History:
         self.loaded: list[Content] = []  # by number
         self._sighted: dict[int, Content] = {}  # what was handed over under a number, once and for ever
         self._writer: Writer | None = None
+        self._lock = Lock()
         self.recover()
 
     @property
@@ -64,7 +77,7 @@ class History:
 
     def append(self) -> None:
         """Append some entries of any size; a call that returns is a promise."""
-        entries = [(self._payload(), self.chance.randint(0, 4)) for _ in range(self.chance.choice((1, 1, 2, 5)))]
+        entries = [(self.payload(), self.chance.randint(0, 4)) for _ in range(self.chance.choice((1, 1, 2, 5)))]
         self.writer.append(entries)
         self.acked += [payload for payload, _ in entries]
 
@@ -73,9 +86,13 @@ class History:
         self.writer.seal()
 
     def close(self) -> None:
-        """Stop in order, and start again."""
+        """Stop in order; `recover` starts again."""
         writer, self._writer = self.writer, None
         writer.close()
+
+    def restart(self) -> None:
+        """Stop in order, and start again."""
+        self.close()
         self.recover()
 
     def fill_disk(self) -> None:
@@ -90,7 +107,7 @@ class History:
 
     def fail_sync(self) -> None:
         """Append to a disk that fails: the writer is not used any more, its process ends."""
-        self.system.fail_in(0, 5, only="fdatasync")
+        self.system.fail_in(0, errno.EIO, only="fdatasync")
         try:
             self.append()
         except SpoolBrokenError:
@@ -117,42 +134,58 @@ class History:
         """Something goes on, and within one of its calls everything ends."""
         self.system.crash_in(self.chance.randint(0, 12))
         try:
-            for step in self.chance.choices((self.append, self.seal, self.close), k=3):
+            for step in self.chance.choices((self.append, self.seal, self.restart), k=3):
                 step()
         except Crash:
             self.crash()
         else:
             self.system.crash_in(10**9)
 
+    def open(self) -> None:
+        """Start, once."""
+        self._lock.release()
+        self._lock = Lock()
+        self._writer = open_writer(self.system, self._lock)
+
     def recover(self) -> None:
-        """Start again, maybe several times, until nothing crashes."""
+        """Start, maybe several times, until nothing crashes."""
         while True:
             is_cut = self.chance.random() < 0.3
             self.system.crash_in(self.chance.randint(0, 25) if is_cut else 10**9)
             try:
-                self._writer = open_writer(self.system)
+                self.open()
             except Crash:
                 self.chance.choice((self.system.kill, self.system.cut_power))()
             else:
                 self.system.crash_in(10**9)
                 return
 
+    def end(self) -> None:
+        """Close, and let the loader take everything; nothing is left but an empty open segment."""
+        self.restart()
+        self.load()
+        self.check()
+        self.system.kill()
+        self._lock.release()
+        assert [b""] == [self.system.read(f"{FOLDER}/{name}") for name in self.system.names(FOLDER) if "." in name]
+
     def check(self) -> None:
         """Whatever happened: everything that was promised is there once, in order, under one name, and nothing else."""
         found = self.payloads()
         assert set() == set(self.acked) - set(found), "lost"
         assert [payload for payload in self.given if payload in set(found)] == found, "twice, in disorder or invented"
-        for name in self.system.names(FOLDER):
-            number, _, suffix = name.partition(".")
-            if suffix == "sealed":
-                content = self._decode(f"{FOLDER}/{name}", int(number))
-                assert self._sighted.setdefault(int(number), content) == content, f"another content under {name}"
-        for number, content in enumerate(self.loaded):
-            assert self._sighted.setdefault(number, content) == content, f"another content under {number}"
+        handed_over = dict(enumerate(self.loaded)) | {
+            int(name.partition(".")[0]): self._decode(f"{FOLDER}/{name}", int(name.partition(".")[0]))
+            for name in self.system.names(FOLDER)
+            if name.endswith(".sealed")
+        }
+        for number, content in handed_over.items():
+            assert self._sighted.setdefault(number, content) == content, f"another content under the number {number}"
         assert [] == self.system.lies, "a file was synced again after a sync of it had failed"
-        assert 1 == self.system.open_files
+        assert 1 == self.system.open_files, "descriptors leak"
 
-    def _payload(self) -> bytes:
+    def payload(self) -> bytes:
+        """A new one, of any size."""
         size = self.chance.choice((0, self.chance.randint(0, 60), self.chance.randint(0, 1500)))
         payload = b"%d " % len(self.given) + self.chance.choice((b"EVF1", b"\0", b"x")) * size
         self.given.append(payload)

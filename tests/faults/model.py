@@ -5,12 +5,10 @@
     writer = Writer(Path("/spool/7"), system=system)       # takes it for the module `os`
     system.cut_power()
 
-What a process reads is what was written. What a power cut leaves is what was synced, and of the rest anything that a
-disk may have got to: sectors of 512 bytes in any subset, a file's size without its bytes, directory entries in
-any order in which they do not depend on each other. A file's entry is durable when its *folder* was synced (see Pillai et
-al., "All File Systems Are Not Created Equal", OSDI 2014). After a failed sync the kernel calls the pages clean: a later
-sync of the file says yes and writes nothing of them (Rebello et al., "Can Applications Recover from fsync Failures?",
-USENIX ATC 2020). Whatever is open to chance is decided by the random numbers that the model was given.
+What a process reads is what was written; what a power cut leaves: see `disk`. A file's entry is durable when its
+*folder* was synced (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014), its bytes when it was synced
+and no sync of it had failed before (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+Whatever is open to chance is decided by the random numbers that the model was given.
 """
 
 from __future__ import annotations
@@ -18,74 +16,15 @@ from __future__ import annotations
 import errno
 import os
 import random
-from dataclasses import dataclass, field
 from math import inf
 
-SECTOR_BYTES = 512
+from tests.faults.disk import Change, Node, enact, parent, with_causes
+
 FIRST_DESCRIPTOR = 1_000_000  # no real file is meant by it
 
 
 class Crash(BaseException):
     """The process ended within a call. No code under test can catch it by accident."""
-
-
-@dataclass(eq=False)
-class Node:
-    """A file, or a folder."""
-
-    is_folder: bool = False
-    content: bytearray = field(default_factory=bytearray)  # what processes see
-    durable: bytearray = field(default_factory=bytearray)  # what is on the disk for certain
-    pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # (offset, bytes), or (size, None): cut there
-    sync_failed: bool = False  # since it was last empty
-
-    def change(self, offset: int, data: bytes | None) -> None:
-        """Write, or cut, in memory."""
-        _apply(self.content, offset, data)
-        self.pending.append((offset, data))
-        if data is None and offset == 0:
-            self.sync_failed = False  # none of the pages that were lost is left
-
-    def settle(self) -> None:
-        """Bring everything that is pending to the disk."""
-        for offset, data in self.pending:
-            _apply(self.durable, offset, data)
-        self.pending.clear()
-
-    def tear(self, chance: random.Random) -> None:
-        """Bring to the disk what chance wants: of each sector the first few changes, and of its cuts any."""
-        share = chance.choice((0.0, 1.0, chance.random()))
-        reached: dict[int, bool] = {}
-        for offset, data in self.pending:
-            if data is None:
-                if chance.random() < share:
-                    _apply(self.durable, offset, None)
-                continue
-            for begin, end in _sectors(offset, len(data)):
-                sector = begin // SECTOR_BYTES
-                reached[sector] = reached.get(sector, True) and chance.random() < share
-                if reached[sector]:
-                    _apply(self.durable, begin, data[begin - offset : end - offset])
-        if self.pending and len(self.durable) < len(self.content) and chance.random() < 0.2:
-            self.durable.extend(bytes(chance.randint(1, len(self.content) - len(self.durable))))
-        self.pending.clear()
-
-
-@dataclass(eq=False)
-class Change:
-    """A change of directory entries that is not durable yet: `paths` name what it adds (a node) and removes (None)."""
-
-    paths: dict[str, Node | None]
-    node: Node
-
-    @property
-    def folders(self) -> set[str]:
-        """Whose sync makes it durable."""
-        return {os.path.dirname(path) for path in self.paths}  # noqa: PTH120 - paths of the model are text
-
-    def depends_on(self, earlier: Change) -> bool:
-        """Whether it cannot reach the disk before `earlier` does."""
-        return self.node is earlier.node or not self.paths.keys().isdisjoint(earlier.paths)
 
 
 class FileSystem:
@@ -104,7 +43,8 @@ class FileSystem:
         self._fail_in: float = inf
         self._fail_with = 0
         self._fail_only = ""
-        self.calls: list[str] = []
+        self._failures = 0
+        self.failed: list[str] = []  # the calls that were made to fail
         self.room_bytes: float = inf  # by which files may still grow
         self.short_writes = False  # write(2) may write less than it was asked to
         self.lies: list[str] = []  # syncs of files of which a sync had failed before
@@ -115,14 +55,9 @@ class FileSystem:
         """Let the process end within a call; 0 is the next one."""
         self._crash_in = calls
 
-    def fail_in(self, calls: int, code: int, *, only: str = "") -> None:
-        """Let one call fail with that errno: 0 is the next one, counted are those named `only`."""
-        self._fail_in, self._fail_with, self._fail_only = calls, code, only
-
-    @property
-    def will_fail(self) -> bool:
-        """Whether the call that is to fail is still to come."""
-        return self._fail_in < inf
+    def fail_in(self, calls: int, code: int, *, only: str = "", times: int = 1) -> None:
+        """Let that many calls fail with that errno: 0 is the next one, counted are those named `only`."""
+        self._fail_in, self._fail_with, self._fail_only, self._failures = calls, code, only, times
 
     @property
     def open_files(self) -> int:
@@ -137,14 +72,14 @@ class FileSystem:
 
     def cut_power(self) -> None:
         """The machine is gone, and comes up again with what its disk holds."""
-        for node in {*self._seen.values(), *self._durable.values()}:
+        for node in dict.fromkeys([*self._seen.values(), *self._durable.values()]):  # a set has no order
             node.tear(self._chance)
             node.content[:] = node.durable
             node.sync_failed = False
         self._persist(self._survivors())
         self._changes.clear()
         for path in sorted(self._durable):
-            if path != "/" and _parent(path) not in self._durable:
+            if path != "/" and parent(path) not in self._durable:
                 del self._durable[path]
         self._seen = dict(self._durable)
         self.kill()
@@ -155,7 +90,7 @@ class FileSystem:
         """Make a folder that is durable, with those above it, unless it is there."""
         while path not in self._seen:
             self._seen[path] = self._durable[path] = Node(is_folder=True)
-            path = _parent(path)
+            path = parent(path)
 
     def move(self, path: str, target: str) -> None:
         """Rename, as the loader does."""
@@ -168,12 +103,12 @@ class FileSystem:
 
     def names(self, folder: str) -> list[str]:
         """What a folder holds."""
-        return sorted(path.rpartition("/")[2] for path in self._seen if path != "/" and _parent(path) == folder)
+        return sorted(path.rpartition("/")[2] for path in self._seen if path != "/" and parent(path) == folder)
 
     # the module `os`
 
     def open(self, path: str, flags: int, _mode: int = 0o777) -> int:
-        """See open(2)."""
+        """Give a descriptor."""
         self._enter("open")
         if path not in self._seen:
             if not flags & os.O_CREAT:
@@ -188,7 +123,7 @@ class FileSystem:
         return self._next_descriptor - 1
 
     def close(self, descriptor: int) -> None:
-        """See close(2): the descriptor is gone even when it fails."""
+        """Let a descriptor go, also when it fails."""
         node = self._node(descriptor)
         del self._opened[descriptor]
         try:
@@ -198,7 +133,7 @@ class FileSystem:
             raise
 
     def pwrite(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
-        """See pwrite(2)."""
+        """Write in memory."""
         node, data = self._node(descriptor), bytes(data)
         try:
             self._enter("pwrite")
@@ -212,12 +147,12 @@ class FileSystem:
         return len(data)
 
     def pread(self, descriptor: int, size: int, offset: int) -> bytes:
-        """See pread(2)."""
+        """Read."""
         self._enter("pread")
         return bytes(self._node(descriptor).content[offset : offset + size])
 
     def ftruncate(self, descriptor: int, size: int) -> None:
-        """See ftruncate(2)."""
+        """Cut in memory."""
         self._enter("ftruncate")
         node = self._node(descriptor)
         self.room_bytes += max(0, len(node.content) - size)
@@ -225,7 +160,7 @@ class FileSystem:
             node.change(size, None)
 
     def fdatasync(self, descriptor: int) -> None:
-        """See fdatasync(2). A folder's is what a process that is not this one may need."""
+        """Bring a file's bytes to the disk, unless a sync of it failed before."""
         node = self._node(descriptor)
         if node.sync_failed:
             self.lies.append(next(path for path in self._seen if self._seen[path] is node))
@@ -238,22 +173,22 @@ class FileSystem:
         node.settle()
 
     def fsync(self, descriptor: int) -> None:
-        """See fsync(2): of a folder it makes the entries durable, of a file its bytes and not its entry."""
+        """Make a folder's entries durable; of a file the bytes, and not its entry."""
         self._enter("fsync")
         node = self._node(descriptor)
         node.settle()
         folder = next((path for path, found in self._seen.items() if found is node), "")
         if node.is_folder:
             wanted = [change for change in self._changes if folder in change.folders]
-            self._persist(_with_causes(self._changes, wanted))
+            self._persist(with_causes(self._changes, wanted))
 
     def rename(self, source: str, target: str) -> None:
-        """See rename(2)."""
+        """Rename in memory."""
         self._enter("rename")
         self.move(source, target)
 
     def unlink(self, path: str) -> None:
-        """See unlink(2)."""
+        """Remove in memory."""
         self._enter("unlink")
         self._change(Change({path: None}, self._seen[path]))
 
@@ -269,11 +204,11 @@ class FileSystem:
             self._is_down = True
             raise Crash
         self._crash_in -= 1
-        self.calls.append(name)
         if self._fail_only in ("", name):
             self._fail_in -= 1
-            if self._fail_in < 0:
-                self._fail_in = inf
+            if self._fail_in < 0 < self._failures:
+                self._failures -= 1
+                self.failed.append(name)
                 raise OSError(self._fail_with, os.strerror(self._fail_with))
 
     def _take_room(self, growth: int, size: int = 0) -> int:
@@ -293,7 +228,7 @@ class FileSystem:
 
     def _change(self, change: Change) -> None:
         self._changes.append(change)
-        _enact(self._seen, change)
+        enact(self._seen, change)
 
     def _survivors(self) -> list[Change]:
         """Changes that reach the disk at a power cut: all, none, the first few, or any that can."""
@@ -310,41 +245,5 @@ class FileSystem:
 
     def _persist(self, changes: list[Change]) -> None:
         for change in changes:
-            _enact(self._durable, change)
+            enact(self._durable, change)
         self._changes = [change for change in self._changes if change not in changes]
-
-
-def _enact(entries: dict[str, Node], change: Change) -> None:
-    for path, node in change.paths.items():
-        if node is None:
-            entries.pop(path, None)
-        else:
-            entries[path] = node
-
-
-def _with_causes(changes: list[Change], wanted: list[Change]) -> list[Change]:
-    """What must be on the disk, in order, when `wanted` is."""
-    needed = list(wanted)
-    for change in reversed(changes):
-        if change not in needed and any(other.depends_on(change) for other in needed):
-            needed.append(change)
-    return [change for change in changes if change in needed]
-
-
-def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
-    if len(content) < offset:
-        content.extend(bytes(offset - len(content)))
-    if data is None:
-        del content[offset:]
-    else:
-        content[offset : offset + len(data)] = data
-
-
-def _sectors(offset: int, size: int) -> list[tuple[int, int]]:
-    """A stretch of bytes, cut where sectors begin."""
-    borders = range((offset // SECTOR_BYTES + 1) * SECTOR_BYTES, offset + size, SECTOR_BYTES)
-    return list(zip([offset, *borders], [*borders, offset + size], strict=True)) if size else []
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0] or "/"
