@@ -113,7 +113,7 @@ class Destination(Table, frozen=True, kw_only=True):
 
     name: Name = "client"
     url: Annotated[str, Meta(pattern=r"^(file:.+|s3://[^/]+(/.*)?)$")] = "file:var/bucket"
-    formats: Annotated[tuple[Literal["parquet", "csv", "ndjson"], ...], Meta(min_length=1)] = ("parquet",)
+    formats: Annotated[tuple[Literal["parquet"], ...], Meta(min_length=1)] = ("parquet",)
     endpoint: str = ""
     region: str = "us-east-1"
     access_key_id: str = ""

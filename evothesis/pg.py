@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from evothesis.errors import ConfigurationError, UnreachableError
 
 CONNECT_TIMEOUT_SECONDS = 10
+LOCK_SECONDS_MAX = 2
 
 # class 08: connection, 53: resources, 57: operator (shutting down, starting up), 58: system; 25006: read-only,
 # 40: serialisation and deadlocks. All pass by themselves (https://www.postgresql.org/docs/current/errcodes-appendix.html)
@@ -100,6 +102,19 @@ def reporting() -> Iterator[None]:
             raise
         message = f"PostgreSQL failed: {_first_line(error)}"
         raise UnreachableError(message, hint="run the command again when it is back") from error
+
+
+def try_lock(connection: Connection, lock: int) -> bool:
+    """Take an advisory lock for the session; False when somebody else has it.
+
+    A process that was killed a moment ago may seem to hold it still: the server notices its end a little later.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS_MAX
+    while not one(connection, "select pg_try_advisory_lock(%(lock)s) as mine", {"lock": lock})["mine"]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def one(connection: Connection, query: str, parameters: dict[str, Any] | None = None) -> DictRow:

@@ -21,7 +21,9 @@ create table export_ranges (
   last_segment_no bigint not null,
   primary key (writer, last_segment_no),
   unique (writer, previous_segment_no),
-  foreign key (writer, previous_segment_no) references export_ranges (writer, last_segment_no),
+  -- deferred: a clock that was set back makes an earlier hour of later segments, all planned in one transaction
+  foreign key (writer, previous_segment_no) references export_ranges (writer, last_segment_no)
+    deferrable initially deferred,
   check (first_segment_no = coalesce(previous_segment_no + 1, 0)),
   check (last_segment_no >= first_segment_no)
 );

@@ -30,7 +30,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     "segment_no": pl.Int64,
     "idx": pl.Int32,
 }
-EXTENSIONS = {"parquet": "parquet", "csv": "csv.gz", "ndjson": "ndjson.gz"}
+EXTENSIONS = {"parquet": "parquet"}
 
 
 class Encoded(NamedTuple):

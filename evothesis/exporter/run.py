@@ -39,7 +39,7 @@ def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcom
 
     Raises DeliveryError when another export runs, HistoryError when a bucket has more than the database knows of.
     """
-    if not pg.one(connection, "select pg_try_advisory_lock(%(lock)s) as mine", {"lock": ledger.LOCK})["mine"]:
+    if not pg.try_lock(connection, ledger.LOCK):
         message = "another export runs"
         raise DeliveryError(message, hint="wait for it to end")
     key = signing_key(config.export.signing_key_path)

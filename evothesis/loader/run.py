@@ -88,7 +88,7 @@ class Loader:
             if value not in ("on", "remote_apply", "local", "remote_write"):
                 message = f"PostgreSQL runs with {setting} = {value}: a crash could lose committed events"
                 raise LoadError(message, hint=f"set {setting} = on")
-        if not pg.one(connection, "select pg_try_advisory_lock(%(lock)s) as mine", {"lock": LOCK})["mine"]:
+        if not pg.try_lock(connection, LOCK):
             message = "another loader works on this database"
             raise LoadError(message, hint="stop it first; a database has one loader")
         # a segment's keys are looked up one by one in the indexes; the planner must not read whole days instead
