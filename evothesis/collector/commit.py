@@ -65,7 +65,8 @@ class Committer:
     async def append(self, payload: bytes, rows: int, received_at: datetime) -> None:
         """Return when the entry is on disk. Raises SpoolError when it is not: the sender must try again."""
         if self.refusal:
-            raise self.refusal
+            # a new one: each raise would add its traceback, and the request that it holds, to the same object
+            raise type(self.refusal)(str(self.refusal))
         durable = asyncio.get_running_loop().create_future()
         hour = received_at.replace(minute=0, second=0, microsecond=0)
         self._waiting.append(_Waiting(payload, rows, hour, durable))

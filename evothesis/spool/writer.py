@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import logging
 import os
 import secrets
@@ -58,13 +59,14 @@ class Writer:
         """Become the writer of a folder that nobody writes, or of a new one; seal what other free folders hold.
 
         A folder always has an open segment, which carries the next number. One that lost it is not used again, and one
-        that cannot be read is left to a person. Raises SpoolFullError and OSError.
+        that cannot be read is left to a person. Raises as `append`, and OSError.
         """
+        made_in = [spool, *itertools.takewhile(lambda parent: not parent.exists(), spool.parents)]
         spool.mkdir(parents=True, exist_ok=True, mode=0o750)
         mine: Self | None = None
         try:
             for folder in sorted(entry for entry in spool.iterdir() if entry.name.isdigit()):
-                writer = cls._take(folder, system) if any(folder.glob(f"*{OPEN}")) else None
+                writer = cls._take_found(folder, system) if any(folder.glob(f"*{OPEN}")) else None
                 if writer and mine:
                     writer.close()
                 mine = mine or writer
@@ -74,13 +76,23 @@ class Writer:
                 folder.mkdir(mode=0o750)
                 mine = cls._take(folder, system)
             # the folders' own names, before anything in them is promised to anybody
-            for parent in (spool, spool.parent):
-                _sync_folder(parent, system)
+            for folder in made_in:
+                _sync_folder(folder, system)
+            with suppress(PermissionError):  # a folder of somebody else, where we made nothing
+                _sync_folder(made_in[-1].parent, system)
         except (SpoolError, OSError):
             if mine:
                 mine.close()
             raise
         return mine
+
+    @classmethod
+    def _take_found(cls, folder: Path, system: ModuleType) -> Self | None:
+        try:
+            return cls._take(folder, system)
+        except SpoolBrokenError:
+            log.exception("Folder could not be recovered.", extra={"folder": str(folder)})
+            return None
 
     @classmethod
     def _take(cls, folder: Path, system: ModuleType) -> Self | None:
@@ -89,10 +101,6 @@ class Writer:
             return None
         try:
             return cls(folder, lock=lock, system=system)
-        except SpoolBrokenError:
-            log.exception("Folder could not be recovered.", extra={"folder": str(folder)})
-            os.close(lock)
-            return None
         except SpoolError:
             os.close(lock)
             raise
