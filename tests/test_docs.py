@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -125,6 +125,28 @@ def names(table: type[Table], prefix: str = "") -> Iterator[str]:
             yield prefix + field.name
 
 
+def type_of(name: str) -> Any:  # noqa: ANN401 - an annotation
+    """The annotation of a setting."""
+    table: Any = Config
+    for part in name.split("."):
+        fields = {field.name: field.type for field in msgspec.structs.fields(table)}
+        table = Destination if part == "destination" else fields[part]
+    return table
+
+
+def choices(annotation: Any) -> set[str]:  # noqa: ANN401 - an annotation
+    """The values that it leaves to choose from, also within a list; none where any will do."""
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return {choice for part in get_args(annotation) for choice in choices(part)}
+
+
+def example_settings() -> list[tuple[str, str]]:
+    """The line of each setting in config.example.toml, with the line above it."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    return [(above, line) for above, line in pairwise(lines) if re.match(r"\w+ = ", line)]
+
+
 def names_in(document: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The dotted name of everything that stands in a document."""
     for name, value in document.items():
@@ -148,7 +170,8 @@ def unknown_word(words: list[str]) -> str:
     flags = {"--help": True, "-h": True}  # an option, and whether it stands alone
     is_value = False
     for word in words:
-        flags |= {option: parameter.is_flag for parameter in command.params for option in parameter.opts}
+        options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+        flags |= {name: option.is_flag for option in options for name in option.opts}
         inner = getattr(command, "commands", {})
         name, has_value, _ = word.partition("=")
         if is_value:
@@ -219,12 +242,21 @@ def test_example_is_complete() -> None:
 
 def test_example_explains() -> None:
     """Every setting in config.example.toml has a comment, behind it or above it."""
-    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    assert [] == [line for above, line in example_settings() if " # " not in line and not above.startswith("# ")]
 
-    settings = [(above, line) for above, line in pairwise(lines) if re.match(r"\w+ = ", line)]
 
-    assert len(list(names(Config))) == len(settings)
-    assert [] == [line for above, line in settings if " # " not in line and not above.startswith("# ")]
+def test_example_names_choices() -> None:
+    """Where a setting has a choice of values, its comment names every one of them."""
+    comments = [line.partition(" # ")[2] for _, line in example_settings()]
+
+    missing = {
+        name: choice
+        for name, comment in zip(names(Config), comments, strict=True)
+        for choice in choices(type_of(name))
+        if not re.search(rf"\b{choice}\b", comment)
+    }
+
+    assert {} == missing
 
 
 if __name__ == "__main__":

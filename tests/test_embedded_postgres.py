@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.rows import scalar_row
 
 from evothesis.appliance.postgres import SOCKET_NAME, SOCKET_PATH_BYTES_MAX, Postgres
 from evothesis.errors import EvothesisError
@@ -211,40 +212,41 @@ def test_commands_together(folder: Path, postgres_template: Path) -> None:
     assert {} == processes.working_in(place.folder)
 
 
-@pytest.mark.parametrize("name", [LONG, "with space", "a,b", 'it\'s "50%" \\ näme'])
-def test_any_folder(folder: Path, postgres_template: Path, name: str) -> None:
-    """Whatever the folder is called, and however long its path is, the server runs in it."""
-    path = folder / name
-    path.mkdir(mode=0o700)
-    shutil.copytree(postgres_template, path / "data")
+@contextmanager
+def running(path: Path, template: Path) -> Iterator[Postgres]:
+    """A server in a new folder."""
+    path.mkdir(mode=0o755)
+    shutil.copytree(template, path / "data")
     server = Postgres(path)
     assert server.acquire()
     try:
         server.start()
-        with psycopg.connect(server.url) as connection:
-            assert (str(path / "data"),) == connection.execute(
-                "select setting from pg_settings where name = 'data_directory'"
-            ).fetchone()
+        yield server
     finally:
         server.stop()
+        shutil.rmtree(server._socket_folder)
+
+
+@pytest.mark.parametrize("name", [LONG, "with space", "a,b", 'it\'s "50%" \\ näme'])
+def test_any_folder(folder: Path, postgres_template: Path, name: str) -> None:
+    """Whatever the folder is called, and however long its path is, the server runs in it."""
+    with (
+        running(folder / name, postgres_template) as server,
+        psycopg.connect(server.url, row_factory=scalar_row) as connection,
+    ):
+        found = connection.execute("select setting from pg_settings where name = 'data_directory'").fetchone()
+
+    assert str(folder / name / "data") == found
 
 
 @pytest.mark.parametrize("name", ["short", LONG])
 def test_socket_is_private(folder: Path, postgres_template: Path, name: str) -> None:
     """Nobody but the owner reaches the socket, wherever it is."""
-    path = folder / name
-    path.mkdir(mode=0o755)
-    shutil.copytree(postgres_template, path / "data")
-    server = Postgres(path)
-    assert server.acquire()
-    try:
-        server.start()
-        socket_folder = server._socket_folder
-        modes = [part.stat().st_mode & 0o777 for part in (socket_folder, socket_folder / SOCKET_NAME)]
-        command = [sys.executable, "-c", CONNECT, str(socket_folder / SOCKET_NAME)]
+    with running(folder / name, postgres_template) as server:
+        place = server._socket_folder
+        modes = [part.stat().st_mode & 0o777 for part in (place, place / SOCKET_NAME)]
+        command = [sys.executable, "-c", CONNECT, str(place / SOCKET_NAME)]
         said = subprocess.run(command, capture_output=True, text=True, check=False).stdout if os.geteuid() == 0 else ""
-    finally:
-        server.stop()
 
     assert [0o700, 0o700] == modes
     assert said == ("Permission denied\n" if os.geteuid() == 0 else "")

@@ -181,8 +181,8 @@ def test_second_loader(world: World) -> None:
         thread.join()
 
 
-def test_name_with_other_content(world: World) -> None:
-    """A name that was loaded and comes back with other events is not taken for loaded: its writer waits, and says so."""
+def test_name_with_other_content(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A name that comes back with other events is not taken for loaded: its writer waits, and says so."""
     kept = world.put(entry(event(1))).read_bytes()
     world.load()
     path = world.put(entry(event(2)))
@@ -190,8 +190,8 @@ def test_name_with_other_content(world: World) -> None:
 
     world.load()
 
-    beat = heartbeat.read(world.spool)
     assert [(1, False)] == world.stored()
+    assert ["Writer waits."] == [one.message for one in caplog.records if one.levelno == logging.ERROR]
     assert ["000000000000.sealed"] == [segment.path.name for segment in sealed(world.spool)]
     assert [kept] == [one.read_bytes() for one in world.spool.rglob("*.loaded")]
 

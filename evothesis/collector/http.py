@@ -164,7 +164,11 @@ class Collector:
 
 
 # no credentials, ever: any origin may send, none may read anything but its own receipt
-_CORS = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "Retry-After",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
 
 
 def _page(request: web.Request) -> str | None:

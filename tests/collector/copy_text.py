@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
+from evothesis.collector.decode import EnvelopeError
 from evothesis.collector.intake import Request, take
 from evothesis.config import Privacy
-from evothesis.event import COLUMNS
+from evothesis.event import COLUMNS, Json
 
+AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
+SALT = b"a salt of sixteen"
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _MEANING = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+Row = dict[str, Any]
 
 
 def texts(line: bytes) -> list[str | None]:
@@ -28,14 +34,34 @@ def texts(line: bytes) -> list[str | None]:
     return values
 
 
-def columns(line: bytes) -> dict[str, Any]:
-    """The columns of an event's line, `raw_event_data` as JSON."""
+def columns(line: bytes) -> Row:
+    """The columns of an event's line; `raw_event_data` as JSON, times as times."""
     values = dict(zip(COLUMNS, texts(line), strict=True))
-    return values | {"raw_event_data": json.loads(values["raw_event_data"] or "")}
+    times = {name: datetime.fromisoformat(values[name] or "") for name in ("timestamp", "created_at")}
+    return values | times | {"raw_event_data": json.loads(values["raw_event_data"] or "")}
 
 
-def stored(request: Request, settings: Privacy | None = None) -> list[dict[str, Any]]:
-    """The columns of every event that is kept of a request."""
-    taken = take(request, settings or Privacy(), salt=b"a salt of sixteen")
+def request(document: Json | bytes, **fields: Any) -> Request:  # noqa: ANN401 - the fields of Request
+    """A request at nine, with a JSON body, or with bytes as they are."""
+    body = document if isinstance(document, bytes) else json.dumps(document, ensure_ascii=False).encode()
+    return Request(AT, body, **fields)
+
+
+def stored(document: Json | bytes, settings: Privacy | None = None, **fields: Any) -> list[Row]:  # noqa: ANN401 - as above
+    """The columns of every event of a request; none of them may be refused."""
+    taken = take(request(document, **fields), settings or Privacy(), salt=SALT)
     assert [] == taken.answer["rejected"]
+    assert len(taken.entry.rows) == taken.answer["accepted"]
     return [columns(row.line) for row in taken.entry.rows]
+
+
+def outcome(document: Json | bytes, **fields: Any) -> object:  # noqa: ANN401 - as above
+    """What becomes of a request with one event: its JSON as stored, the code of its refusal, or status and code."""
+    try:
+        taken = take(request(document, **fields), Privacy(), salt=SALT)
+    except EnvelopeError as error:
+        return error.status, error.code
+    for refusal in taken.answer["rejected"]:
+        return refusal["code"]
+    (row,) = taken.entry.rows
+    return columns(row.line)["raw_event_data"]

@@ -1,48 +1,31 @@
-"""Parse: a JSON document in; its events, and the reasons for those that are refused, out."""
+"""Parse: a request's JSON in; its events' columns, and the reasons for those that are refused, out."""
 
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from evothesis.collector.decode import EnvelopeError
-from evothesis.collector.parse import EVENTS_MAX, parse
-from evothesis.event import Event, Json
+from evothesis.collector.intake import take
+from evothesis.config import Privacy
+from evothesis.event import Json
+from tests.collector.copy_text import AT, SALT, Row, outcome, request, stored
 
-AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 CLICK = {"eventType": "click", "siteId": "shop.example"}
+EVENTS_MAX = 1_000
 
 
-def events(document: Json, page: str | None = None) -> list[Event]:
-    """The events of a document of which nothing is refused."""
-    parsed, refusals = parse(document, received_at=AT, page=page)
-    assert [] == refusals
-    assert list(range(len(parsed))) == [index for index, _ in parsed]
-    return [event for _, event in parsed]
+def one(members: dict[str, Json], page: str | None = None) -> Row:
+    """The columns of an event with these members, else of a click."""
+    (row,) = stored(CLICK | members, page=page)
+    return row
 
 
-def one(members: dict[str, Json], page: str | None = None) -> Event:
-    """The event of a document with these members, else a click."""
-    (event,) = events(CLICK | members, page)
-    return event
-
-
-def code(member: Json) -> str:
-    """The code with which one event is refused."""
-    parsed, (refusal,) = parse({"eventType": "batch", "events": [member]}, received_at=AT, page=None)
-    assert ([], 0, member) == (parsed, refusal.position, refusal.event)
-    assert refusal.message
-    return refusal.code
-
-
-def envelope(document: Json) -> tuple[int, str]:
-    """The status and code with which a document is refused."""
-    with pytest.raises(EnvelopeError) as refused:
-        parse(document, received_at=AT, page=None)
-    return refused.value.status, refused.value.code
+def code(member: Json) -> object:
+    """The code with which one event of a batch is refused."""
+    return outcome({"eventType": "batch", "events": [member]})
 
 
 def test_single_event() -> None:
@@ -57,20 +40,22 @@ def test_single_event() -> None:
         "data": {"deep": [1, {"x": None}]},
         "unknown": True,
     }
-    (event,) = events(document)
+    (row,) = stored(document)
 
-    assert Event(
-        event_id=event.event_id,
-        event_type="click",
-        session_id="s1",
-        visitor_id="v1",
-        site_id="shop.example",
-        timestamp=AT - timedelta(seconds=0.5),
-        url="https://shop.example/a?b=c",
-        path="/a",
-        raw=document,
-    ) == (event)
-    assert uuid.UUID("0193f5d0-7e1c-7a4b-9a53-0123456789ab") == uuid.UUID(event.event_id)
+    assert uuid.UUID("0193f5d0-7e1c-7a4b-9a53-0123456789ab") == uuid.UUID(row.pop("event_id"))
+    assert {
+        "created_at": AT,
+        "event_type": "click",
+        "session_id": "s1",
+        "visitor_id": "v1",
+        "site_id": "shop.example",
+        "timestamp": AT - timedelta(seconds=0.5),
+        "url": "https://shop.example/a?b=c",
+        "path": "/a",
+        "user_agent": None,
+        "ip_address": None,
+        "raw_event_data": document,
+    } == row
 
 
 def test_batch_inherits() -> None:
@@ -96,9 +81,8 @@ def test_batch_inherits() -> None:
             },
         ],
     }
-    inheriting, own = [
-        (e.event_type, e.site_id, e.session_id, e.visitor_id, e.url, e.path, e.timestamp) for e in events(batch)
-    ]
+    names = ("event_type", "site_id", "session_id", "visitor_id", "url", "path", "timestamp")
+    inheriting, own = [tuple(row[name] for name in names) for row in stored(batch)]
 
     hours = AT - timedelta(hours=1), AT - timedelta(minutes=30)
     assert ("click", "shop.example", "s1", "v1", "https://shop.example/a", "/a", hours[0]) == inheriting
@@ -111,22 +95,18 @@ def test_batch_keeps_unknown_members() -> None:
     batch = {"eventType": "batch", "batchId": "b1", "sentAt": "…", "siteId": "s", "campaign": "all", "events": members}
 
     expected = [{"campaign": "all", "eventType": "click", "n": 1}, {"campaign": "own", "eventType": "click"}]
-    assert expected == [event.raw for event in events(batch)]
+    assert expected == [row["raw_event_data"] for row in stored(batch)]
 
 
 def test_null_is_absent() -> None:
-    """A member that is null says nothing, and does not inherit."""
-    names = ("sessionId", "visitorId", "url", "path", "timestamp", "eventId")
-    batch = {"eventType": "batch", "sessionId": "s1", "events": [CLICK | dict.fromkeys(names)]}
-    (event,) = events(batch)
+    """A member that is null says nothing: what the batch says holds, or nobody says it."""
+    names = ("sessionId", "visitorId", "siteId", "url", "path", "timestamp", "eventId")
+    silent = {"eventType": "click", **dict.fromkeys(names)}
+    (row,) = stored({"eventType": "batch", "sessionId": "s1", "siteId": "shop.example", "events": [silent]})
 
-    assert (None, None, None, None, AT) == (
-        event.session_id,
-        event.visitor_id,
-        event.url,
-        event.path,
-        event.timestamp,
-    )
+    expected = {"session_id": "s1", "site_id": "shop.example", "visitor_id": None, "url": None, "path": None}
+    assert expected == {name: row[name] for name in expected}
+    assert AT == row["timestamp"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +125,7 @@ def test_null_is_absent() -> None:
 )
 def test_site(members: dict[str, Json], page: str | None, expected: str) -> None:
     """The site is what the event says, else the host of its address, else that of the page."""
-    assert [expected] == [event.site_id for event in events({"eventType": "click", **members}, page)]
+    assert [expected] == [row["site_id"] for row in stored({"eventType": "click", **members}, page=page)]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +144,7 @@ def test_site(members: dict[str, Json], page: str | None, expected: str) -> None
 )
 def test_path(members: dict[str, Json], expected: str | None) -> None:
     """The path is what the event says, else that of its address, of 500 characters at most."""
-    assert expected == one(members).path
+    assert expected == one(members)["path"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +155,7 @@ def test_length(member: str, length_max: int) -> None:
     """A member may be as long as its limit in characters, and no longer."""
     expected = {"eventType": "event_type", "siteId": "site_id", "sessionId": "session_id", "visitorId": "visitor_id"}
 
-    assert "😀" * length_max == one({member: "😀" * length_max}).raw[member]
+    assert "ä" * length_max == one({member: "ä" * length_max})["raw_event_data"][member]
     assert f"{expected.get(member, member)}_invalid" == code(CLICK | {member: "x" * (length_max + 1)})
 
 
@@ -183,7 +163,7 @@ def test_length(member: str, length_max: int) -> None:
 @pytest.mark.parametrize("member", ["eventType", "eventId", "siteId", "sessionId", "visitorId", "url", "path"])
 def test_type(member: str, value: Json) -> None:
     """A known member that is no text refuses its event, under a code that names it."""
-    assert member.lower() + "invalid" == code(CLICK | {member: value}).replace("_", "")
+    assert member.lower() + "invalid" == str(code(CLICK | {member: value})).replace("_", "")
 
 
 @pytest.mark.parametrize("member", [None, 1, "click", [], [CLICK]])
@@ -213,47 +193,53 @@ def test_event_id_invalid(event_id: str) -> None:
 def test_event_id_derived() -> None:
     """Without an id the same content has the same one, and different content, or another time, another one."""
     first, again, other, later = (
-        one(members).event_id for members in ({}, {}, {"data": 1}, {"timestamp": "2026-11-22T09:00:00Z"})
+        one(members)["event_id"] for members in ({}, {}, {"data": 1}, {"timestamp": "2026-11-22T09:00:00Z"})
     )
 
     assert first == again
     assert 3 == len({first, other, later})
 
 
-def test_event_id_derived_from_the_batch() -> None:
+@pytest.mark.parametrize("member", ["sessionId", "visitorId", "siteId", "url", "path", "timestamp"])
+def test_event_id_derived_from_the_batch(member: str) -> None:
     """A derived id depends on what an event inherits, so that two visitors' equal clicks are two events."""
     batches: list[dict[str, Any]] = [
-        {"eventType": "batch", "visitorId": visitor, "batchId": batch, "events": [CLICK]}
-        for visitor, batch in (("v1", "b1"), ("v2", "b1"), ("v1", "b2"))
+        {"eventType": "batch", "siteId": "s", "batchId": batch, "events": [{"eventType": "click"}]} | {member: value}
+        for value, batch in (
+            ("2026-11-22T09:00:00Z", "b1"),
+            ("2026-11-22T09:00:01Z", "b1"),
+            ("2026-11-22T09:00:00Z", "b2"),
+        )
     ]
-    one_visitor, other_visitor, other_batch = (events(batch)[0].event_id for batch in batches)
+    one_said, other_said, said_again = (stored(batch)[0]["event_id"] for batch in batches)
 
-    assert one_visitor != other_visitor
-    assert one_visitor == other_batch
+    assert one_said != other_said
+    assert one_said == said_again
 
 
 @pytest.mark.parametrize("document", [None, True, 1, 1.5, "click", [], [CLICK], [[]]])
 def test_envelope_invalid(document: Json) -> None:
     """A document that is no object is refused as a whole."""
-    assert (400, "envelope_invalid") == envelope(document)
+    assert (400, "envelope_invalid") == outcome(document)
 
 
 @pytest.mark.parametrize("members", [{}, {"events": []}, {"events": None}, {"events": {}}, {"events": "x"}])
 def test_batch_empty(members: dict[str, Json]) -> None:
     """A batch without a list of events is refused as a whole."""
-    assert (400, "batch_empty") == envelope({"eventType": "batch", **members})
+    assert (400, "batch_empty") == outcome({"eventType": "batch", **members})
 
 
 def test_batch_limit() -> None:
     """A batch may have 1,000 events, and not one more."""
-    assert EVENTS_MAX == 1_000 == len(events({"eventType": "batch", "events": [CLICK] * EVENTS_MAX}))
-    assert (413, "batch_too_large") == envelope({"eventType": "batch", "events": [CLICK] * (EVENTS_MAX + 1)})
+    assert EVENTS_MAX == 1_000 == len(stored({"eventType": "batch", "events": [CLICK] * EVENTS_MAX}))
+    assert (413, "batch_too_large") == outcome({"eventType": "batch", "events": [CLICK] * (EVENTS_MAX + 1)})
 
 
 def test_bad_among_good() -> None:
     """Each event of a batch is judged alone, and keeps its place."""
     batch = {"eventType": "batch", "events": [CLICK, 7, CLICK, {"eventType": "click"}, CLICK]}
-    parsed, refusals = parse(batch, received_at=AT, page=None)
+    entry, answer = take(request(batch), Privacy(), salt=SALT)
 
-    assert [0, 2, 4] == [index for index, _ in parsed]
-    assert [(1, "event_invalid"), (3, "site_missing")] == [(refusal.position, refusal.code) for refusal in refusals]
+    assert (3, 3) == (len(entry.rows), answer["accepted"])
+    expected = [(1, "event_invalid"), (3, "site_missing")]
+    assert expected == [(refusal["index"], refusal["code"]) for refusal in answer["rejected"]]

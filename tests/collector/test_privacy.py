@@ -5,28 +5,26 @@ from __future__ import annotations
 import ipaddress
 import json
 import time
-from datetime import UTC, date, datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evothesis.collector import privacy
-from evothesis.collector.intake import Request, take
+from evothesis.collector.intake import take
 from evothesis.config import Privacy
 from evothesis.event import Json
-from tests.collector.copy_text import stored
+from tests.collector.copy_text import AT, SALT, columns, request, stored
 
-AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
-TODAY = date(2026, 11, 22)
-SALT = b"a salt of sixteen"
+CLICK = {"eventType": "click", "siteId": "s"}
 
 
 def kept(value: Json, *, ensure_ascii: bool = True) -> Json:
     """What is stored of a value that was sent within an event."""
     document = {"eventType": "click", "siteId": "s", "data": value}
-    (columns,) = stored(Request(AT, json.dumps(document, ensure_ascii=ensure_ascii).encode()))
-    return columns["raw_event_data"]["data"]
+    (row,) = stored(json.dumps(document, ensure_ascii=ensure_ascii).encode())
+    return row["raw_event_data"]["data"]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +99,9 @@ def test_redacted_everywhere() -> None:
 )
 def test_redacted_behind_escapes(body: bytes) -> None:
     """What is written with JSON's escapes is cleaned as if it were not."""
-    (columns,) = stored(Request(AT, body))
+    (row,) = stored(body)
 
-    assert "[redacted]" == columns["raw_event_data"]["data"]
+    assert "[redacted]" == row["raw_event_data"]["data"]
 
 
 @pytest.mark.parametrize(
@@ -120,24 +118,23 @@ def test_redacted_behind_escapes(body: bytes) -> None:
 def test_columns_are_redacted(member: str, column: str) -> None:
     """The columns that a sender fills are cleaned as their copy in the event is."""
     document = {"eventType": "click", "siteId": "s", member: "/a/jane@example.com"}
-    (columns,) = stored(Request(AT, json.dumps(document).encode()))
+    (row,) = stored(document)
 
-    assert "/a/[redacted]" == columns[column] == columns["raw_event_data"][member]
+    assert "/a/[redacted]" == row[column] == row["raw_event_data"][member]
 
 
 def test_withheld_site_is_redacted() -> None:
     """A count of withheld events is kept without identity, also where a site's name would be one."""
-    body = b'{"eventType":"click","siteId":"jane@example.com"}'
-    entry, _ = take(Request(AT, body, refuses=True), Privacy(), salt=SALT)
+    entry, _ = take(request({"eventType": "click", "siteId": "jane@example.com"}, refuses=True), Privacy(), salt=SALT)
 
     assert {"[redacted]": 1} == entry.withheld
 
 
 def test_user_agent_is_redacted() -> None:
     """A user agent that names its owner does so no more."""
-    request = Request(AT, b'{"eventType":"click","siteId":"s"}', user_agent="bot (by jane@example.com)")
+    (row,) = stored({"eventType": "click", "siteId": "s"}, user_agent="bot (by jane@example.com)")
 
-    assert ["bot (by [redacted])"] == [columns["user_agent"] for columns in stored(request)]
+    assert "bot (by [redacted])" == row["user_agent"]
 
 
 @settings(database=None, print_blob=True, deadline=None)
@@ -177,24 +174,28 @@ def test_cleaning_takes_no_time(text: str) -> None:
 )
 def test_address(peer: str | None, truncated: str | None, full: str | None) -> None:
     """An address is kept truncated, or in full, or not at all, and what is none is never kept."""
-    kept_as = [privacy.address(peer, Privacy(ip=mode), salt=SALT, day=TODAY) for mode in ("truncate", "full", "none")]
+    kept_as = [stored(CLICK, Privacy(ip=mode), peer=peer)[0]["ip_address"] for mode in ("truncate", "full", "none")]
 
     assert [truncated, full, None] == kept_as
 
 
-def hashed(peer: str, salt: bytes = SALT, day: date = TODAY) -> str | None:
+def hashed(peer: str, salt: bytes = SALT, at: datetime = AT) -> str | None:
     """An address as [privacy] ip = "hash" keeps it."""
-    return privacy.address(peer, Privacy(ip="hash"), salt=salt, day=day)
+    asked = request(CLICK, peer=peer)._replace(received_at=at)
+    (row,) = take(asked, Privacy(ip="hash"), salt=salt).entry.rows
+    address = columns(row.line)["ip_address"]
+    assert address is None or isinstance(address, str)
+    return address
 
 
 def test_hashed_address() -> None:
     """A hash is the same for one client during a day; another client, day or salt gives another one."""
     one = hashed("192.0.2.123")
 
-    assert one == hashed("192.0.2.123") == hashed("::ffff:192.0.2.123")
+    assert one == hashed("192.0.2.123", at=AT + timedelta(hours=14)) == hashed("::ffff:192.0.2.123")
     others = [
         hashed("192.0.2.124"),
-        hashed("192.0.2.123", day=date(2026, 11, 23)),
+        hashed("192.0.2.123", at=AT + timedelta(days=1)),
         hashed("192.0.2.123", salt=b"another salt of sixteen"),
         hashed("2001:db8::1"),
     ]

@@ -52,6 +52,18 @@ ANYTHING = st.recursive(
     ),
 )
 
+BODIES = (
+    b'{"eventType":"click","siteId":"s","url":"/a","data":{"a":[1,"x"],"b":-2.5e1}}',
+    b'{"eventType":"batch","siteId":"s","more":[1],"events":[{"eventType":"click","data":["x",1]},{"eventType":"b"}]}',
+)
+# pieces that mean something to JSON, to COPY or to jsonb, or nearly do
+SOUP = (
+    *(b"0", b"1", b"12345678901234567890", b".", b"e", b"E", b"-", b"+", b"1e400", b"e9999", b"NaN", b"null", b"true"),
+    *(b'"', b'""', b",", b":", b"[", b"]", b"{", b"}", b"\\", b"\\n", b"\\N", b"\\.", b"\\/", b"\\x"),
+    *(rb"\u0000", rb"\ud800", rb"\uDC00", rb"\ud83d\ude00", rb"\u00", b"\0", b"\x01", b"\t", b"\n", b"\r", b"\x7f"),
+    *(b" ", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80", b"@b.com", b"batch"),
+)
+
 
 @pytest.fixture(scope="module")
 def connection(postgres: Postgres) -> Iterator[psycopg.Connection[dict[str, Any]]]:
@@ -156,6 +168,27 @@ def test_any_json(
         counts = "select (select count(*) from kept) as kept, (select count(*) from refused) as refused"
         stored = connection.execute(counts).fetchone()
     assert {"kept": len(taken.entry.rows), "refused": len(taken.entry.rejected)} == stored
+
+
+@PROFILE
+@given(
+    body=st.sampled_from(BODIES),
+    place=st.integers(0, 200),
+    replaced=st.integers(0, 4),
+    soup=st.lists(st.sampled_from(SOUP), max_size=4).map(b"".join),
+)
+def test_any_text(
+    connection: psycopg.Connection[dict[str, Any]], *, body: bytes, place: int, replaced: int, soup: bytes
+) -> None:
+    """Whatever stands in a body that is nearly JSON, it is refused, or PostgreSQL takes what is made of it."""
+    place %= len(body)
+    try:
+        taken = take(Request(AT, body[:place] + soup + body[place + replaced :]), Privacy(), salt=b"")
+    except EnvelopeError:
+        return
+
+    with connection.transaction(force_rollback=True):
+        copy(connection, taken)
 
 
 @PROFILE

@@ -6,24 +6,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from evothesis.collector.parse import parse
 from evothesis.event import Json
-
-AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+from tests.collector.copy_text import AT, outcome, stored
 
 
 def timestamp(sent: Json) -> datetime:
     """The time of an event that was sent with this one."""
-    ((_, event),), refusals = parse({"eventType": "click", "siteId": "s", "timestamp": sent}, received_at=AT, page=None)
-    assert [] == refusals
-    return event.timestamp
+    (row,) = stored({"eventType": "click", "siteId": "s", "timestamp": sent})
+    moment = row["timestamp"]
+    assert isinstance(moment, datetime)
+    return moment
 
 
-def code(sent: Json) -> str:
+def code(sent: Json) -> object:
     """The code with which an event of this time is refused."""
-    events, (refusal,) = parse({"eventType": "click", "siteId": "s", "timestamp": sent}, received_at=AT, page=None)
-    assert [] == events
-    return refusal.code
+    return outcome({"eventType": "click", "siteId": "s", "timestamp": sent})
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_any_call_fails(tmp_path: Path, name: str, times: int) -> None:
             for hour in (12, 13, 13, 14):  # each change of the hour seals
                 await asyncio.gather(*(send(committer, history, NOON.replace(hour=hour)) for _ in range(3)))
             await until_kept(committer, history)
-            assert not writing.done()
+            assert committer.broken.is_set() or not writing.done()
 
     for calls in itertools.count():
         history = History(seed=calls)

@@ -27,7 +27,7 @@ class Bucket:
         self._ends: dict[int, int] = {}  # the last segment of each writer that was listed
         self._keys: set[str] = set()
         digest = None
-        paths = sorted((folder / "manifests").glob("*"))
+        paths = sorted((folder / "manifests").glob("*.json"))
         self._expect("names of manifests", [f"{n:08d}.json" for n in range(1, len(paths) + 1)], [p.name for p in paths])
         for sequence, path in enumerate(paths, start=1):
             body = path.read_bytes()
