@@ -1,8 +1,8 @@
 """Growth: the rate with many stored events beside the rate with few, and the memory of every process meanwhile.
 
 Two appliances, an empty one and one that was filled, take the same load in turn, so that a slow minute meets both. The
-fill repeats what a real run stored, with other ids, into today's partitions: events, loads, usage, and the keys that
-recognise a retry; so many in one day are the worst case for their index.
+fill repeats what a real run stored, with other ids, on this day and the three before it: events, loads, usage, and the
+keys that recognise a retry, all of which lie in the window in which a new event is looked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import LiteralString
 
 import psycopg
@@ -27,44 +28,49 @@ from benchmarks.systems import Appliance, scalar
 ROWS = 20_000_000
 BAR = 0.9
 SEED_REQUESTS = 20_000
+DAYS = 4  # today and the window before it
 SHIFT_MILLISECONDS = 1_000  # between the ids of two repetitions
+DAY_MILLISECONDS = 86_400_000
 SAMPLE_SECONDS = 1.0
 SETTLED_SHARE = 0.2  # of the samples, until caches and buffers have their size
 
-# the first 48 bits of a UUIDv7 are its time, RFC 9562
-SHIFTED: LiteralString = """
-(lpad(to_hex(('x' || left(replace({column}::text, '-', ''), 12))::bit(48)::bigint - %(shift)s), 12, '0')
+# how a column of a repetition differs; the first 48 bits of a UUIDv7 are its time, RFC 9562
+UUID: LiteralString = """
+(lpad(to_hex(('x' || left(replace({column}::text, '-', ''), 12))::bit(48)::bigint - %(milliseconds)s), 12, '0')
  || substr(replace({column}::text, '-', ''), 13))::uuid
 """
 WRITER: LiteralString = "-(%(number)s::int * 100 + array_position(%(writers)s::int[], {column}))"
+MOMENT: LiteralString = "{column} - make_interval(days => %(days)s)"
+DATE: LiteralString = "{column} - %(days)s::int"
 COLUMNS: LiteralString = """
-select attname from pg_attribute
+select attname, format_type(atttypid, null) from pg_attribute
  where attrelid = %(table)s::regclass and attnum > 0 and not attisdropped order by attnum
 """
 
 
 def fill(connection: psycopg.Connection, rows_max: int) -> int:
     """Repeat what is stored until there are so many rows; returns how many there are."""
-    rows = scalar(connection, "select count(*) from events_log")
-    writers = [row[0] for row in connection.execute("select distinct writer from loads order by 1")]
-    day = connection.execute(
-        "select to_char(max(created_at) at time zone 'UTC', 'YYYYMMDD') from events_log"
-    ).fetchone()
-    assert day is not None  # noqa: S101 - an aggregate always has a row
-    events, keys = f"events_log_{day[0]}", f"dedup_keys_{day[0]}"
     connection.execute("set synchronous_commit = off")  # of the fill only
-    connection.execute(sql.SQL("create temp table seed as table {}").format(sql.Identifier(events)))
-    connection.execute(sql.SQL("create temp table seed_keys as table {}").format(sql.Identifier(keys)))
-    connection.execute("create temp table seed_loads as table loads")
-    connection.execute("create temp table seed_usage as table usage_ledger")
+    today = connection.execute("select max(created_at at time zone 'UTC')::date from events_log").fetchone()
+    assert today is not None  # noqa: S101 - an aggregate always has a row
+    for days in range(DAYS):
+        connection.execute("select ensure_partitions(%s)", [today[0] - timedelta(days=days)])
+    writers = [row[0] for row in connection.execute("select distinct writer from loads order by 1")]
+    for table in ("loads", "usage_ledger", "events_log", "dedup_keys"):
+        name = sql.Identifier(table)
+        connection.execute(sql.SQL("create temp table {} as table {}").format(sql.Identifier(f"seed_{table}"), name))
+    rows = scalar(connection, "select count(*) from seed_events_log")
     repetitions = max(0, rows_max - rows) // rows
     for number in range(1, repetitions + 1):
-        values = {"number": number, "shift": number * SHIFT_MILLISECONDS, "writers": writers}
+        days = number % DAYS
+        milliseconds = days * DAY_MILLISECONDS + number * SHIFT_MILLISECONDS
+        values = {"number": number, "days": days, "milliseconds": milliseconds, "writers": writers}
+        suffix = f"{today[0] - timedelta(days=days):%Y%m%d}"
         with connection.transaction():
-            _repeat(connection, "seed_loads", "loads", values)
-            _repeat(connection, "seed_usage", "usage_ledger", values)
-            _repeat(connection, "seed", events, values)
-            _repeat(connection, "seed_keys", keys, values)
+            _repeat(connection, "loads", "loads", values)
+            _repeat(connection, "usage_ledger", "usage_ledger", values)
+            _repeat(connection, "events_log", f"events_log_{suffix}", values)
+            _repeat(connection, "dedup_keys", f"dedup_keys_{suffix}", values)
     connection.execute("reset synchronous_commit")
     # what autovacuum would do some time, so that it does not come in the middle of a run
     connection.execute("vacuum analyze")
@@ -72,14 +78,17 @@ def fill(connection: psycopg.Connection, rows_max: int) -> int:
 
 
 def _repeat(connection: psycopg.Connection, source: str, target: str, values: dict[str, object]) -> None:
-    names = [row[0] for row in connection.execute(COLUMNS, {"table": target})]
-    changed = {"writer": WRITER, "event_id": SHIFTED, "key": SHIFTED}
-    expressions = [sql.SQL(changed.get(name, "{column}")).format(column=sql.Identifier(name)) for name in names]
+    changed = {"uuid": UUID, "timestamp with time zone": MOMENT, "date": DATE}
+    columns = connection.execute(COLUMNS, {"table": target}).fetchall()
+    expressions = [
+        sql.SQL(WRITER if name == "writer" else changed.get(kind, "{column}")).format(column=sql.Identifier(name))
+        for name, kind in columns
+    ]
     query = sql.SQL("insert into {} ({}) select {} from {}").format(
         sql.Identifier(target),
-        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
         sql.SQL(", ").join(expressions),
-        sql.Identifier(source),
+        sql.Identifier(f"seed_{source}"),
     )
     connection.execute(query, values)
 

@@ -183,15 +183,6 @@ def missing_database(world: World, _stack: ExitStack) -> Mend:
     return lambda: execute(elsewhere, sql.SQL("alter database elsewhere rename to {}").format(name))
 
 
-def missing_right(world: World, stack: ExitStack) -> Mend:
-    """The loader's role may not write."""
-    execute(world.database, "create role loader login")
-    stack.callback(execute, world.database, "drop owned by loader", "drop role loader")
-    world.database = make_conninfo(world.database, user="loader")
-    owner = make_conninfo(world.database, user="evothesis")
-    return lambda: execute(owner, "grant pg_write_all_data, pg_read_all_data, create on schema public to loader")
-
-
 @pytest.mark.parametrize("trouble", [missing_table, missing_database])
 def test_trouble_that_stays(world: World, trouble: Break, caplog: pytest.LogCaptureFixture) -> None:
     """What a person must mend is an error, said once; nothing is lost; when it is mended the loader goes on."""

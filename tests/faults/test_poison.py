@@ -1,0 +1,83 @@
+"""A segment holds a row that no collector writes: it is put aside alone, and everything else is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from evothesis.event import Entry, Row
+from tests.faults.loading import Loading
+from tests.faults.proxy import Proxy
+from tests.fix_world import NOW, USAGE, World, entry, event
+
+COMMIT = re.compile(rb"\bcommit\b", re.IGNORECASE)
+ROW = entry(event(1)).rows[0]
+AT = NOW.isoformat().encode()
+TWO_DAYS_AGO = (NOW - timedelta(days=2)).isoformat().encode()
+
+
+def with_line(old: bytes, new: bytes) -> Row:
+    """The row with something else in its line."""
+    assert old in ROW.line
+    return msgspec.structs.replace(ROW, line=ROW.line.replace(old, new, 1))
+
+
+POISONS = {
+    "nul": with_line(b"click", b"cl\0ick"),
+    "invalid UTF-8": with_line(b"click", b"cl\xffick"),
+    "NUL in JSON": with_line(b'"n":1}', b'"n":"\\\\u0000"}'),
+    "surrogate in JSON": with_line(b'"n":1}', b'"n":"\\\\ud800"}'),
+    "no JSON": with_line(b'"n":1}', b'"n":'),
+    "no such day": with_line(b"\ta.example\t" + AT, b"\ta.example\t2026-02-30T00:00:00+00:00"),
+    "another day's partition": with_line(AT, TWO_DAYS_AGO),
+    "a column less": with_line(b"\tclick", b""),
+    "end of data": with_line(b"click", b"click\n\\.\n"),
+    "two lines": with_line(b'"n":1}', b'"n":1}\n1\t2\t3'),
+    "no address": with_line(b"192.0.2.0", b"192.0.2.256"),
+    "no id": with_line(b"0" * 31 + b"1", b"x" * 32),
+    "no key": msgspec.structs.replace(ROW, key="x" * 32),
+    "fingerprint too large": msgspec.structs.replace(ROW, fingerprint=2**63),
+    "site too long for an index": msgspec.structs.replace(ROW, site_id="".join(map(str, range(9000)))),
+    "site with NUL": msgspec.structs.replace(ROW, site_id="a\0b"),
+    "size too large": msgspec.structs.replace(ROW, size_bytes=2**63),
+}
+
+
+@pytest.fixture
+def words() -> list[bytes]:
+    """What the loader says to the server."""
+    return []
+
+
+@pytest.fixture
+def proxy(world: World, words: list[bytes]) -> Iterator[Proxy]:
+    """A way to the world's database, on which everything is heard."""
+
+    def hear(_number: int, word: bytes) -> str:
+        words.append(word)
+        return ""
+
+    proxy = Proxy(world.database)
+    proxy.cut(hear)
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("name", POISONS)
+def test_poison(world: World, proxy: Proxy, words: list[bytes], name: str) -> None:
+    """A row that cannot be stored is put aside alone, in the transaction that stores the others."""
+    world.put(entry(event(0)), Entry(NOW, [POISONS[name]], [], {}), entry(event(2)))
+    world.put(entry(event(3)))
+    with Loading(world, proxy.dsn) as loading:
+        loading.wait_until_drained()
+
+    query = "select code, segment_no, idx from rejected_events"
+    assert [{"code": "unstorable", "segment_no": 0, "idx": 1}] == world.rows(query)
+    assert [0, 2, 3] == [number for number, _ in world.stored()]
+    assert [(2, 1), (1, 0)] == world.loads("accepted", "rejected")
+    assert [3, 1] == [sum(line[column] for line in world.rows(USAGE)) for column in ("accepted", "rejected")]
+    assert 2 == sum(bool(COMMIT.search(word)) for word in words)
