@@ -146,7 +146,7 @@ def main() -> None:
     try:
         for system in systems.values():
             system.start()
-        drive(systems["filled"], ["--requests", str(min(SEED_REQUESTS, arguments.rows // 10))])
+        drive(systems["filled"], ["--requests", str(min(SEED_REQUESTS, arguments.rows // 100))])
         began = time.monotonic()
         with systems["filled"].connect() as connection:
             rows = fill(connection, arguments.rows)

@@ -45,7 +45,7 @@ class Event(msgspec.Struct):
     raw: bytes  # JSON without a raw line end or tab
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True):
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An accepted event on its way to the table."""
 
     line: bytes  # of COPY text, without writer, segment_no and idx
@@ -55,7 +55,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
     size_bytes: int  # of the event as JSON
 
 
-class Rejected(msgspec.Struct, array_like=True, frozen=True):
+class Rejected(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A refused event on its way to `rejected_events`."""
 
     line: bytes
@@ -104,11 +104,9 @@ def rejected_row(*, created_at: str, site_id: str | None, code: str, message: st
     return Rejected(_copy_text((created_at, site_id, code, message, event)).encode(), site_id)
 
 
-def derived_id(site_id: str, session_id: str | None, raw: bytes) -> str:
-    """An id for an event that was sent without one: the same content gives the same id."""
-    digest = bytearray(
-        hashlib.sha256(b"%s\0%s\0%s" % (site_id.encode(), (session_id or "").encode(), raw)).digest()[:16]
-    )
+def derived_id(raw: bytes, *said: str | int | None) -> str:
+    """An id for an event that was sent without one: the same content, and what its batch said, gives the same id."""
+    digest = bytearray(hashlib.sha256(encode_json(said) + raw).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80  # version 8: a UUID of our own making, RFC 9562
     digest[8] = digest[8] & 0x3F | 0x80
     return digest.hex()

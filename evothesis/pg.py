@@ -16,6 +16,15 @@ from evothesis.errors import ConfigurationError, UnreachableError
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_SECONDS_MAX = 2
 
+# why a server that answers refuses a connection for now; a failed connection has no SQLSTATE in psycopg
+_PASSING = (
+    "the database system is",  # starting up, shutting down, in recovery mode
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "terminating connection",
+)
+
 # class 08: connection, 53: resources, 57: operator (shutting down, starting up), 58: system; 25006: read-only,
 # 40: serialisation and deadlocks. All pass by themselves (https://www.postgresql.org/docs/current/errcodes-appendix.html)
 _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
@@ -33,7 +42,7 @@ _READ_OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={READ
 def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
     """Connect as `name` (seen in pg_stat_activity), in UTC, with commits that wait for the disk.
 
-    Raises UnreachableError, and ConfigurationError for a URL that means nothing.
+    Raises UnreachableError when it may work later, ConfigurationError when it will not.
     """
     try:
         connection = psycopg.connect(
@@ -55,6 +64,8 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
         raise ConfigurationError(message, hint=hint) from None  # libpq's own words quote the password
     except psycopg.OperationalError as error:
         message = f"cannot connect to PostgreSQL: {_first_line(error)}"
+        if "FATAL:" in str(error) and not any(reason in str(error) for reason in _PASSING):
+            raise ConfigurationError(message, hint="correct database.url, or what the server allows") from error
         raise UnreachableError(message, hint="is it running, and is database.url right?") from error
     # a plan for known parameters pays off at once: the same few statements run for years
     connection.prepare_threshold = 2

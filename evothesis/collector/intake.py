@@ -16,7 +16,7 @@ from evothesis.collector import privacy
 from evothesis.collector.decode import DEPTH_MAX, ODD, EventError, Inherited, decode, inflate, rewritten
 from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, parse, site_of
 from evothesis.config import Privacy
-from evothesis.event import Entry, Event, Rejected, Row, encode_json, rejected_row, row, shared_columns
+from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row, shared_columns
 
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
@@ -74,7 +74,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
     rows = _rows(request, settings, events, salt=salt, anonymous=anonymous)
-    rejected = [_rejected(refusal, inherited, request) for refusal in refusals]
+    rejected = [_rejected(refusal, inherited, request, anonymous=anonymous) for refusal in refusals]
     answer: dict[str, Any] = {
         "accepted": len(rows),
         "duplicate": 0,
@@ -98,9 +98,13 @@ def _kept(member: bytes, *, careful: bool, anonymous: bool) -> bytes:
     if not (is_deep or anonymous or (careful and _needs_care(member))):
         return member
     value = privacy.cleaned(rewritten(member))
-    if anonymous and isinstance(value, dict):
-        value = {name: part for name, part in value.items() if name not in ("sessionId", "visitorId")}
-    return encode_json(value)
+    return encode_json(_without_person(value) if anonymous else value)
+
+
+def _without_person(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    return {name: part for name, part in value.items() if name not in ("sessionId", "visitorId")}
 
 
 def _rows(request: Request, settings: Privacy, events: list[Event], *, salt: bytes, anonymous: bool) -> list[Row]:
@@ -122,11 +126,13 @@ def _clean(inherited: Inherited) -> None:
     inherited.path = privacy.cleaned_text(inherited.path)
 
 
-def _rejected(refusal: _Refusal, inherited: Inherited, request: Request) -> Rejected:
+def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, *, anonymous: bool) -> Rejected:
     try:
         value = rewritten(refusal.member)
     except EventError:
         value = None  # what cannot be read cannot be redacted either
+    if anonymous:
+        value = _without_person(value)
     said = value.get("siteId") if isinstance(value, dict) else None
     site = said if isinstance(said, str) else inherited.site_id or site_of(request.page)
     return rejected_row(

@@ -56,13 +56,19 @@ def parse(member: bytes, inherited: Inherited, *, received_at: datetime, page: s
         raise EventError(code="site_missing", message=message)
     path = said.path if said.path is not None else _path_of(said.url) or inherited.path or _path_of(url)
     session_id = inherited.session_id if said.session_id is None else said.session_id
+    visitor_id = inherited.visitor_id if said.visitor_id is None else said.visitor_id
+    timestamp = inherited.timestamp if said.timestamp is None else said.timestamp
+    if said.event_id is None:
+        event_id = derived_id(member, site_id, session_id, visitor_id, url, path, timestamp)
+    else:
+        event_id = _event_id(said.event_id)
     return Event(
-        event_id=_event_id(said.event_id, site_id, session_id, member),
+        event_id=event_id,
         event_type=said.event_type,
         session_id=session_id,
-        visitor_id=inherited.visitor_id if said.visitor_id is None else said.visitor_id,
+        visitor_id=visitor_id,
         site_id=site_id,
-        timestamp=_timestamp(inherited.timestamp if said.timestamp is None else said.timestamp, received_at),
+        timestamp=_timestamp(timestamp, received_at),
         url=url,
         path=path[:PATH_LENGTH_MAX] if path else path,
         raw=member,
@@ -89,9 +95,7 @@ def _invalid(error: msgspec.ValidationError) -> EventError:
     return EventError(code=code, message=f"{name}: {reason.replace('`', '')}")
 
 
-def _event_id(value: str | None, site_id: str, session_id: str | None, member: bytes) -> str:
-    if value is None:
-        return derived_id(site_id, session_id, member)
+def _event_id(value: str) -> str:
     if not _UUID.fullmatch(value):
         raise EventError(code="event_id_invalid", message="eventId must be a UUID")
     return value.replace("-", "").lower()

@@ -26,6 +26,7 @@ _NAMES = (
     "api_?key|signature|jwt|iban|card|cvv|cvc|birth|ssn"
 )
 _EMAIL = re2.compile(r"[A-Za-z0-9._%+'-]{1,64}(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}")
+_USERINFO = re2.compile(r"://[^/?#@\s]*@")
 _CARD = re2.compile(r"\b[2-6]\d{3}(?:[ -]?\d){9,15}\b")
 _PARAMETER = re2.compile(rf"([?&#;])([^=&#;?\s]*(?i:{_NAMES})[^=&#;?\s]*)=([^&#;\s]+)")
 _UUID = re2.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -80,6 +81,7 @@ def _clean(text: str) -> str:
     if "=" in text:
         text = _PARAMETER.sub(rf"\1\2={REDACTED}", text)
     if "@" in text or "%40" in text:
+        text = _USERINFO.sub("://", text)
         text = _EMAIL.sub(REDACTED, text)
     if len(text) >= CARD_DIGITS_MIN and not _UUID.fullmatch(text) and _CARD.search(text):
         text = _CARD.sub(lambda match: REDACTED if _is_card(match.group()) else match.group(), text)

@@ -14,7 +14,7 @@ import psycopg
 
 from evothesis import heartbeat, pg
 from evothesis.config import Spool
-from evothesis.errors import LoadError, UnreachableError
+from evothesis.errors import ConfigurationError, LoadError, UnreachableError
 from evothesis.loader.content import read
 from evothesis.loader.dedup import forget
 from evothesis.loader.keep import Keeper
@@ -57,11 +57,11 @@ class Loader:
             try:
                 with pg.connect(self._url, name="loader") as connection:
                     self._prepare(connection)
-                    self._database_error = None
-                    retry_seconds = RETRY_SECONDS_MIN
-                    self._work(connection)
+                    while self._work(connection):
+                        self._database_error = None
+                        retry_seconds = RETRY_SECONDS_MIN
                     return
-            except (UnreachableError, psycopg.Error) as error:
+            except (UnreachableError, ConfigurationError, psycopg.Error) as error:
                 self._tell(error)
                 if self._stop.wait(retry_seconds):
                     return
@@ -98,14 +98,12 @@ class Loader:
         self._tidied_at = float("-inf")
         self._keeper.bring_back(connection)
 
-    def _work(self, connection: pg.Connection) -> None:
-        while True:
-            self._tidy(connection)
-            waiting = sealed(self._spool)
-            self._beat(waiting=len(waiting))
-            loaded = self._load_all(connection, waiting)
-            if not loaded and self._stop.wait(POLL_SECONDS):
-                return
+    def _work(self, connection: pg.Connection) -> bool:
+        """One turn; False when there is nothing to load and the loader is to stop."""
+        self._tidy(connection)
+        waiting = sealed(self._spool)
+        self._beat(waiting=len(waiting))
+        return self._load_all(connection, waiting) > 0 or not self._stop.wait(POLL_SECONDS)
 
     def _load_all(self, connection: pg.Connection, waiting: list[Segment]) -> int:
         """Load in order within each writer; a writer whose next segment fails waits, the others go on."""

@@ -37,33 +37,34 @@ def store(
 ) -> frozenset[int]:
     """Copy what is new, and what the collector refused. Returns the numbers of rows that the database refused."""
     prefix = b"%d\t%d" % (segment.writer, segment.segment_no)
-    kept = verdict.fresh | verdict.reused
-    events = [
-        _Line(idx, b"%b\t%d\t%b\t%b\n" % (prefix, idx, b"t" if idx in verdict.reused else b"f", row.line))
-        for idx, row in content.rows
-        if idx in kept
+    kept = verdict.fresh | verdict.reused if verdict.reused else verdict.fresh
+    stored = content.rows if len(kept) == len(content.rows) else [part for part in content.rows if part[0] in kept]
+    texts = [
+        b"%b\t%d\t%b\t%b\n" % (prefix, idx, b"t" if idx in verdict.reused else b"f", row.line) for idx, row in stored
     ]
-    rejected = [_Line(idx, b"%b\t%d\t%b\n" % (prefix, idx, line.line)) for idx, line in content.rejected]
+    rejected = [b"%b\t%d\t%b\n" % (prefix, idx, line.line) for idx, line in content.rejected]
     # the day's partition itself: a segment lies within one hour, and routing each row costs time
     into_events = _copy_into(f"events_log_{content.day:%Y%m%d}", _EVENTS)
     into_rejected = _copy_into(f"rejected_events_{content.day:%Y%m%d}", _REJECTED)
     if not careful:
-        _copy(connection, into_events, events)
+        _copy(connection, into_events, texts)
         _copy(connection, into_rejected, rejected)
         return frozenset()
+    events = [_Line(idx, text) for (idx, _), text in zip(stored, texts, strict=True)]
+    others = [_Line(idx, text) for (idx, _), text in zip(content.rejected, rejected, strict=True)]
     refused = _sift(connection, into_events, events)
     sites = {idx: row.site_id for idx, row in content.rows}
-    texts = {line.idx: line.text for line in [*events, *rejected]}
+    sent = {line.idx: line.text for line in [*events, *others]}
     quarantine = []
-    for idx, sqlstate, reason in [*refused, *_sift(connection, into_rejected, rejected)]:
+    for idx, sqlstate, reason in [*refused, *_sift(connection, into_rejected, others)]:
         row = rejected_row(
             created_at=content.first.isoformat(),
             site_id=_printable(sites.get(idx, "")) or None,
             code="unstorable",
             message=f"{sqlstate}: {reason}",
-            event=_printable(texts[idx].decode("utf-8", "backslashreplace"))[:QUARANTINE_LENGTH_MAX],
+            event=_printable(sent[idx].decode("utf-8", "backslashreplace"))[:QUARANTINE_LENGTH_MAX],
         )
-        quarantine.append(_Line(idx, b"%b\t%d\t%b\n" % (prefix, idx, row.line)))
+        quarantine.append(b"%b\t%d\t%b\n" % (prefix, idx, row.line))
         log.error("Row quarantined.", extra={"writer": segment.writer, "segment_no": segment.segment_no, "idx": idx})
     _copy(connection, into_rejected, quarantine)
     return frozenset(line.idx for line in refused)
@@ -74,17 +75,17 @@ def _copy_into(partition: str, columns: tuple[str, ...]) -> sql.Composed:
     return sql.SQL("copy {} ({}) from stdin").format(sql.Identifier(partition), names)
 
 
-def _copy(connection: pg.Connection, query: sql.Composed, lines: list[_Line]) -> None:
+def _copy(connection: pg.Connection, query: sql.Composed, lines: list[bytes]) -> None:
     if lines:
         with connection.cursor() as cursor, cursor.copy(query) as copy:
-            copy.write(b"".join([line.text for line in lines]))
+            copy.write(b"".join(lines))
 
 
 def _sift(connection: pg.Connection, query: sql.Composed, lines: list[_Line]) -> list[_Refused]:
     """Copy all lines but those that are to blame for an error, which are found by halving."""
     try:
         with connection.transaction():  # a savepoint
-            _copy(connection, query, lines)
+            _copy(connection, query, [line.text for line in lines])
     except psycopg.Error as error:
         if not pg.is_poison(error):
             raise

@@ -9,11 +9,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from evothesis.event import Entry, Row
+from evothesis.event import Entry, Row, rejected_row
 from tests.faults.loading import Loading
 from tests.faults.proxy import Proxy
 from tests.fix_world import NOW, USAGE, World, entry, event
 
+LOAD_SECONDS_MAX = 5
 COMMIT = re.compile(rb"\bcommit\b", re.IGNORECASE)
 ROW = entry(event(1)).rows[0]
 AT = NOW.isoformat().encode()
@@ -67,13 +68,13 @@ def proxy(world: World, words: list[bytes]) -> Iterator[Proxy]:
     proxy.close()
 
 
-@pytest.mark.parametrize("name", POISONS)
+@pytest.mark.parametrize("name", ["nul", "no such day", "no key", "site too long for an index"])
 def test_poison(world: World, proxy: Proxy, words: list[bytes], name: str) -> None:
     """A row that cannot be stored is put aside alone, in the transaction that stores the others."""
     world.put(entry(event(0)), Entry(NOW, [POISONS[name]], [], {}), entry(event(2)))
     world.put(entry(event(3)))
     with Loading(world, proxy.dsn) as loading:
-        loading.wait_until_drained()
+        loading.wait_until_drained(LOAD_SECONDS_MAX)
 
     query = "select code, segment_no, idx from rejected_events"
     assert [{"code": "unstorable", "segment_no": 0, "idx": 1}] == world.rows(query)
@@ -81,3 +82,32 @@ def test_poison(world: World, proxy: Proxy, words: list[bytes], name: str) -> No
     assert [(2, 1), (1, 0)] == world.loads("accepted", "rejected")
     assert [3, 1] == [sum(line[column] for line in world.rows(USAGE)) for column in ("accepted", "rejected")]
     assert 2 == sum(bool(COMMIT.search(word)) for word in words)
+
+
+def test_poisons(world: World) -> None:
+    """Of a segment that is full of rows that cannot be stored, each for another reason, all others are stored."""
+    for number, poison in enumerate(POISONS.values()):
+        good = entry(event(number + 10))
+        world.put(Entry(NOW, [*good.rows, poison], [], {}))
+    everything = [
+        row for number, poison in enumerate(POISONS.values()) for row in (*entry(event(number + 50)).rows, poison)
+    ]
+    world.put(Entry(NOW, everything, [], {}))
+    with Loading(world, world.database) as loading:
+        loading.wait_until_drained(LOAD_SECONDS_MAX)
+
+    count = len(POISONS)
+    assert [*range(10, 10 + count), *range(50, 50 + count)] == [number for number, _ in world.stored()]
+    assert [(1, 1)] * count + [(count, count)] == world.loads("accepted", "rejected")
+
+
+@pytest.mark.parametrize("site", ["a\0b", "".join(map(str, range(9000)))], ids=["nul", "too long for an index"])
+def test_sites(world: World, site: str) -> None:
+    """A site's name that cannot be stored stops nothing: not that of a refused event, not that of a withheld one."""
+    refused = rejected_row(created_at=NOW.isoformat(), site_id="a.example", code="no", message="why", event="{}")
+    world.put(Entry(NOW, entry(event(0)).rows, [msgspec.structs.replace(refused, site_id=site)], {site: 2}))
+    with Loading(world, world.database) as loading:
+        loading.wait_until_drained(LOAD_SECONDS_MAX)
+
+    assert [(0, False)] == world.stored()
+    assert [(1, 1, 2)] == world.loads("accepted", "rejected", "withheld")
