@@ -15,7 +15,7 @@ import psycopg
 from evothesis import heartbeat, pg
 from evothesis.config import Spool
 from evothesis.errors import ConfigurationError, LoadError, UnreachableError
-from evothesis.loader.content import read
+from evothesis.loader.content import Content, read
 from evothesis.loader.dedup import forget
 from evothesis.loader.keep import Keeper
 from evothesis.loader.load import load
@@ -128,12 +128,7 @@ class Loader:
         began = time.monotonic()
         content = read(segment)
         self._ensure_partitions(connection, content.day)
-        try:
-            fresh = load(connection, segment, content)
-        except psycopg.Error as error:
-            if not pg.is_poison(error):
-                raise
-            fresh = load(connection, segment, content, careful=True)
+        fresh = _load(connection, segment, content)
         fields = {"writer": segment.writer, "segment_no": segment.segment_no}
         if content.damage:
             log.error("Segment was damaged.", extra=fields | {"stretches": content.damage})
@@ -175,6 +170,22 @@ class Loader:
             heartbeat.write(self._spool, beat)
         except OSError as error:
             log.warning("Heartbeat not written.", extra={"reason": str(error)})
+
+
+def _load(connection: pg.Connection, segment: Segment, content: Content) -> bool:
+    try:
+        return load(connection, segment, content)
+    except psycopg.Error as error:
+        if not pg.is_poison(error):
+            raise
+    try:
+        return load(connection, segment, content, careful=True)
+    except psycopg.Error as error:
+        if not pg.is_poison(error):
+            raise
+        # not in a row's columns but in what is counted or remembered of it: a collector of ours must have erred
+        message = f"segment {segment.segment_no} of writer {segment.writer} cannot be stored: {error}"
+        raise LoadError(message, hint="keep the file; report it") from error
 
 
 def _in_turn(segments: list[Segment]) -> Iterator[Segment]:
