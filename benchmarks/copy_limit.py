@@ -6,22 +6,33 @@ Rows are taken from a file that `export_rows` wrote from a database that had rec
 from __future__ import annotations
 
 import shutil
+import statistics
 import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from benchmarks import report
-from benchmarks.machine import Usage, Watch
+from benchmarks.machine import Rate, Usage, Watch
 from benchmarks.runs import drive
 from benchmarks.systems import Appliance, Database, scalar
 from evothesis.appliance.postgres import binaries
 from evothesis.event import COLUMNS
 
+SERVER = ("backends", "postgres, background")
+INDEXED = "indexed"
+INDEXED_TABLE = """
+create table if not exists indexed (
+  like events_log including defaults including indexes, id serial primary key, processed_at timestamptz
+);
+create index if not exists indexed_timestamp on indexed (timestamp);
+create index if not exists indexed_site_id_created_at on indexed (site_id, created_at);
+create index if not exists indexed_processed_at on indexed (processed_at)
+"""
 NAMES = ("writer", "segment_no", "idx", "event_id_reused", *COLUMNS)
 REQUESTS = 30_000
 REAP_SECONDS = 0.2  # until PostgreSQL has counted the backend that ended
@@ -35,47 +46,34 @@ def export_rows(connection: psycopg.Connection, path: Path) -> None:
             file.write(block)
 
 
-class Copied(NamedTuple):
-    r"""Rows that `\copy` stored, how long it took and what it used."""
+class Copied(Rate):
+    r"""Rows that `\copy` stored."""
 
-    events: int
-    seconds: float
-    usage: Usage
-
-    @property
-    def events_per_second(self) -> float:
-        """Rows a second."""
-        return self.events / self.seconds
-
-    def as_json(self) -> dict[str, Any]:
-        """For a report."""
-        return {
-            "events": self.events,
-            "events_per_second": round(self.events_per_second, 1),
-            "microseconds_per_event": {
-                name: round(seconds / self.events * 1e6, 2) for name, seconds in sorted(self.usage.cpu_seconds.items())
-            },
-            **self.usage.as_json(),
-        }
+    def __init__(self, rows: int, seconds: float, usage: Usage) -> None:
+        """`seconds` is how long psql took."""
+        self.events = rows
+        self.events_per_second = rows / seconds
+        self.usage = usage
 
 
-def copy(database: Database, path: Path) -> Copied:
-    r"""`\copy` a file into its day's partition."""
+def copy(database: Database, path: Path, *, indexed: bool = False) -> Copied:
+    r"""`\copy` a file into its day's partition, or into a table like it with the first version's key and indexes."""
     with psycopg.connect(database.dsn, autocommit=True) as connection:
-        partition = _partition(connection, path)
-        before = scalar(connection, "select count(*) from events_log")
+        table = INDEXED if indexed else _partition(connection, path)
+        count = sql.SQL("select count(*) from {}").format(sql.Identifier(table))
+        connection.execute(INDEXED_TABLE)
+        before = scalar(connection, count)
         connection.execute("checkpoint")
         columns = _columns(NAMES).as_string(connection)
         watch = Watch()
         began = time.monotonic()
         command = [str(binaries() / "psql"), "--no-psqlrc", "--quiet", "--dbname", database.dsn]
-        copying = f"\\copy {partition} ({columns}) from '{path}'"
+        copying = f"\\copy {table} ({columns}) from '{path}'"
         subprocess.run([*command, "--set", "ON_ERROR_STOP=1", "--command", copying], check=True)
         seconds = time.monotonic() - began
         time.sleep(REAP_SECONDS)
         usage = watch.stop()
-        rows = scalar(connection, "select count(*) from events_log") - before
-    return Copied(rows, seconds, usage)
+        return Copied(scalar(connection, count) - before, seconds, usage)
 
 
 def _partition(connection: psycopg.Connection, path: Path) -> str:
@@ -112,21 +110,29 @@ def make_rows(folder: Path, requests: int) -> Path:
 
 
 def main() -> None:
-    """Measure the limit alone."""
+    """Measure the limit, and what indexes cost."""
     arguments = _arguments()
+    patience = report.patience(arguments)
     path = arguments.rows or make_rows(arguments.folder, arguments.requests)
     database = Database(arguments.folder / "limit")
+    found: dict[str, list[Copied]] = {"events_log": [], "with the first version's key and B-trees": []}
     database.start()
     try:
-        patience = report.patience(arguments)
-        found = [patience.accepted(lambda: copy(database, path))[0] for _ in range(arguments.rounds)]
+        for _ in range(arguments.rounds):
+            for indexed, runs in enumerate(found.values()):
+                runs.append(patience.accepted(lambda: copy(database, path, indexed=bool(indexed)))[0])  # noqa: B023
     finally:
         database.stop()
     shutil.rmtree(arguments.folder)
-    rates = report.spread([copied.events_per_second for copied in found])
-    lines = [["`\\copy` into events_log", rates["median"], rates["min"], rates["max"]]]
-    result = {"rows_per_second": rates, "rounds": [copied.as_json() for copied in found]}
-    report.finish(arguments.json, result, [report.table(["rows/s", "median", "min", "max"], lines)])
+    lines = []
+    for name, runs in found.items():
+        rates = report.spread([run.events_per_second for run in runs])
+        cost = statistics.median(run.microseconds(*SERVER) for run in runs)
+        others = max(run.usage.foreign_cores for run in runs)
+        lines.append([name, rates["median"], rates["min"], rates["max"], round(cost, 1), f"{others:.2f}"])
+    header = ["`\\copy` into", "rows/s", "min", "max", "µs of PostgreSQL's CPU/row", "foreign cores ≤"]
+    result = {"rounds": {name: [run.as_json() for run in runs] for name, runs in found.items()}}
+    report.finish(arguments.json, result, [report.table(header, lines)])
 
 
 if __name__ == "__main__":

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+from evothesis.appliance.postgres import binaries
 
 M = TypeVar("M", bound="Measured")
 
@@ -23,7 +26,7 @@ PROC = Path("/proc")
 KTHREADD = 2  # parent of all kernel threads
 FOREIGN_CORES_MAX = 0.15  # of one core; a run during which others took more is repeated
 QUIET_SECONDS = 3
-REPORTED = ("aiohttp", "msgspec", "uvloop", "psycopg", "google-re2", "fastapi", "uvicorn", "sqlalchemy")
+REPORTED = ("evothesis", "aiohttp", "msgspec", "uvloop", "psycopg", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
 
 
 @dataclass
@@ -151,6 +154,27 @@ class Watch:
         return usage
 
 
+class Rate:
+    """Events or rows that went through, and what was used for them."""
+
+    events: int
+    events_per_second: float
+    usage: Usage
+
+    def microseconds(self, *groups: str) -> float:
+        """CPU of some processes for each event."""
+        return sum(self.usage.cpu_seconds.get(group, 0) for group in groups) / self.events * 1e6
+
+    def as_json(self) -> dict[str, Any]:
+        """For a report."""
+        return {
+            "events": self.events,
+            "events_per_second": round(self.events_per_second, 1),
+            "microseconds_per_event": {name: round(self.microseconds(name), 2) for name in self.usage.cpu_seconds},
+            **self.usage.as_json(),
+        }
+
+
 class Measured(Protocol):
     """A result that knows what was used meanwhile."""
 
@@ -214,6 +238,7 @@ class Description:
     memory_gib: int
     system: str
     python: str
+    postgresql: str
     versions: dict[str, str]
 
     @classmethod
@@ -232,7 +257,8 @@ class Description:
             cpu=model[1] if model else platform.machine(),
             cores=len(os.sched_getaffinity(0)),
             memory_gib=round(int(total[1]) / 2**20) if total else 0,
-            system=f"Linux {platform.release()}",
+            system=f"Linux {'.'.join(platform.release().split('.')[:2])}",
             python=platform.python_version(),
+            postgresql=subprocess.check_output([binaries() / "postgres", "--version"], text=True).split()[-1],
             versions=installed,
         )

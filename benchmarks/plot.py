@@ -1,22 +1,17 @@
-"""Plot: results as JSON in, small SVG pictures for the documentation out; legible on light and on dark pages."""
+"""Plot: results in, small SVG pictures for the documentation out; legible on light and on dark pages."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 from io import StringIO
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks.report import FOLDER
 from benchmarks.throughput import TITLES
 
-PICTURES = Path("docs/benchmarks")
 INK = "#777778"  # a colour that nothing else has: it becomes the page's own
 STYLE = """<style>:root { --ink: #24292f } @media (prefers-color-scheme: dark) { :root { --ink: #c9d1d9 } }</style>"""
 OURS, LIMIT, OTHERS = "#2f81f7", "#8b949e", "#d29922"
@@ -72,21 +67,3 @@ def stages(result: dict[str, Any]) -> str:
     costs: dict[str, float] = result["costs"]
     colours = [PROCESSES[name.partition(":")[0]] for name in costs]
     return bars(list(costs), list(costs.values()), colours, unit="µs of CPU for one event")
-
-
-def main() -> None:
-    """Draw what there are results of."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
-    parser.add_argument("--results", type=Path, default=FOLDER, help="folder of JSON files (%(default)s)")
-    parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder to write to (%(default)s)")
-    arguments = parser.parse_args()
-    arguments.pictures.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("throughput", throughput), ("stages", stages)):
-        source = arguments.results / f"{name}.json"
-        if source.exists():
-            picture = draw(json.loads(source.read_text()))
-            (arguments.pictures / f"{name}.svg").write_text(picture)
-
-
-if __name__ == "__main__":
-    main()

@@ -57,7 +57,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def finish(path: Path, result: dict[str, Any], tables: Sequence[str]) -> None:
     """Print tables, write everything."""
-    result = {"machine": asdict(machine.Description.of_this()), **result}
+    result = {"machine": asdict(machine.Description.of_this()), "tables": tables, **result}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     sys.stdout.write("\n\n".join(tables) + "\n")

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.machine import Usage, Watch
+from benchmarks.machine import Rate, Usage, Watch
 from benchmarks.systems import ROOT, System
 
 VISIBLE_SECONDS_MAX = 120
@@ -18,47 +17,19 @@ POLL_SECONDS = 0.01
 RUN_SECONDS_MAX = 900
 
 
-@dataclass
-class Run:
-    """One run: what the generator said, when the last acknowledged event was visible, what was used until then."""
+class Run(Rate):
+    """Acknowledged events; `load` is what the generator said."""
 
-    load: dict[str, Any]
-    visible_at: float
-    usage: Usage
-    stored: int
-
-    @property
-    def events(self) -> int:
-        """Acknowledged events."""
-        return int(self.load["events_acked"])
-
-    @property
-    def seconds(self) -> float:
-        """From the first byte sent until all that was acknowledged was visible."""
-        return self.visible_at - float(self.load["began_at"])
-
-    @property
-    def events_per_second(self) -> float:
-        """Acknowledged and stored."""
-        return self.events / self.seconds
-
-    def microseconds(self, *groups: str) -> float:
-        """CPU per event of some processes."""
-        return sum(self.usage.cpu_seconds.get(group, 0) for group in groups) / self.events * 1e6
+    def __init__(self, load: dict[str, Any], visible_at: float, usage: Usage) -> None:
+        """`visible_at` is when the last of them was visible: the clock runs from the first byte sent until then."""
+        self.load = load
+        self.events = int(load["events_acked"])
+        self.events_per_second = self.events / (visible_at - load["began_at"])
+        self.usage = usage
 
     def as_json(self) -> dict[str, Any]:
         """For a report."""
-        return {
-            "events": self.events,
-            "events_per_second": round(self.events_per_second, 1),
-            "seconds": round(self.seconds, 3),
-            "statuses": self.load["statuses"],
-            "latency_ms": self.load["latency_ms"],
-            "microseconds_per_event": {
-                name: round(seconds / self.events * 1e6, 2) for name, seconds in sorted(self.usage.cpu_seconds.items())
-            },
-            **self.usage.as_json(),
-        }
+        return super().as_json() | {"statuses": self.load["statuses"], "latency_ms": self.load["latency_ms"]}
 
 
 class Generator:
@@ -104,4 +75,4 @@ def drive(system: System, options: Sequence[str]) -> Run:
     usage = watch.stop()
     usage.cpu_seconds.pop("clients", None)  # what the generator used before the first request, too
     usage.cpu_seconds["generator"] = load["cpu_seconds"]
-    return Run(load, visible_at, usage, stored)
+    return Run(load, visible_at, usage)

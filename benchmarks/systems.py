@@ -17,6 +17,7 @@ from typing import IO, ClassVar, LiteralString
 
 import psycopg
 import tomli_w
+from psycopg import sql
 
 from evothesis import pg
 from evothesis.appliance.postgres import Postgres
@@ -201,7 +202,7 @@ class Database:
         self._postgres.stop()
 
 
-def scalar(connection: psycopg.Connection, query: LiteralString) -> int:
+def scalar(connection: psycopg.Connection, query: LiteralString | sql.Composed) -> int:
     """The one number that a query answers."""
     row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0

@@ -11,16 +11,15 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.copy_limit import Copied, copy, export_rows
+from benchmarks.copy_limit import copy, export_rows
+from benchmarks.machine import Rate
 from benchmarks.report import say, spread
-from benchmarks.runs import Run, drive
+from benchmarks.runs import drive
 from benchmarks.systems import Appliance, Database, FirstVersion, FirstVersionSingle, System
-
-Found = Run | Copied
 
 OURS = ("collectors", "loader", "backends", "postgres, background", "serve", "admin")
 BARS = {"limit": 0.5, "peer a": 12.0, "peer b": 80.0}
@@ -49,8 +48,8 @@ class Bench:
             (FirstVersion(folder / "a"), arguments.requests_a),
             (FirstVersionSingle(folder / "b"), arguments.requests_b),
         ]
-        self.found: dict[str, list[Found]] = {name: [] for name in TITLES}
-        self.rejected: dict[str, list[Found]] = {name: [] for name in TITLES}
+        self.found: dict[str, list[Rate]] = {name: [] for name in TITLES}
+        self.rejected: dict[str, list[Rate]] = {name: [] for name in TITLES}
 
     def round(self) -> None:
         """Each of them once."""
@@ -75,7 +74,7 @@ class Bench:
             with system.connect() as connection:
                 export_rows(connection, self._rows)
 
-    def _note(self, name: str, measure: Callable[[], Found]) -> None:
+    def _note(self, name: str, measure: Callable[[], Rate]) -> None:
         found, rejected = self._patience.accepted(measure)
         self.found[name].append(found)
         self.rejected[name] += rejected
@@ -83,20 +82,15 @@ class Bench:
         say(f"{name}: {found.events_per_second:,.0f} events/s; others took {others} cores")
 
 
-def microseconds(run: Found, groups: Sequence[str]) -> float:
-    """CPU of some processes for each event."""
-    return sum(run.usage.cpu_seconds.get(group, 0) for group in groups) / run.events * 1e6
-
-
-def ratios(found: dict[str, list[Found]]) -> dict[str, float]:
+def ratios(found: dict[str, list[Rate]]) -> dict[str, float]:
     """Ours over each of the others: medians over all rounds."""
     rates = {name: statistics.median(run.events_per_second for run in runs) for name, runs in found.items()}
     return {name: round(rates["evothesis"] / rates[name], 2) for name in BARS}
 
 
-def tables(found: dict[str, list[Found]]) -> list[str]:
+def tables(found: dict[str, list[Rate]]) -> list[str]:
     """Ratios first, then what they were made of."""
-    ours = [microseconds(run, OURS) for run in found["evothesis"]]
+    ours = [run.microseconds(*OURS) for run in found["evothesis"]]
     compared = [[f"evothesis / {TITLES[name]}", ratio, f"≥ {BARS[name]:g}"] for name, ratio in ratios(found).items()]
     cpu = statistics.median(ours)
     compared.append(["µs of CPU for an event: collectors, loader, PostgreSQL", round(cpu, 1), f"≤ {CPU_BAR:g}"])
@@ -104,10 +98,10 @@ def tables(found: dict[str, list[Found]]) -> list[str]:
     for name, runs in found.items():
         rate = spread([run.events_per_second for run in runs])
         others = max(run.usage.foreign_cores for run in runs)
-        cost = statistics.median(microseconds(run, (*OURS, "workers", "clients")) for run in runs)
+        cost = statistics.median(run.microseconds(*OURS, "workers", "clients") for run in runs)
         rates.append([TITLES[name], rate["median"], rate["min"], rate["max"], round(cost, 1), f"{others:.2f}"])
     groups = [*OURS, "generator"]
-    parts = [[name, *(round(microseconds(run, [name]), 1) for run in found["evothesis"])] for name in groups]
+    parts = [[name, *(round(run.microseconds(name), 1) for run in found["evothesis"])] for name in groups]
     return [
         report.table(["ratio", "measured", "bar"], compared),
         report.table(["events/s", "median", "min", "max", "µs CPU/event", "foreign cores ≤"], rates),

@@ -78,9 +78,9 @@ def test_view_of_one_who_refuses(collector: Appliance, site: str, headers: dict[
     assert [] == stored(collector, site)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_any_query(collector: Appliance, site: str) -> None:
+    """Whatever the query is, the answer is the image, and what is sent afterwards is stored."""
+    queries = [
         "",
         "?site=",
         "?url=%00",
@@ -91,14 +91,14 @@ def test_view_of_one_who_refuses(collector: Appliance, site: str, headers: dict[
         "?site=a&site=b",
         "?" + "a=b&" * 1_000,
         "?url=%5C%4E%09%0A",
-    ],
-    ids=lambda query: query[:24],
-)
-def test_any_query(collector: Appliance, site: str, query: str) -> None:
-    """Whatever the query is, the answer is the image, and what is sent afterwards is stored."""
-    answer = ask(collector.url, "GET", f"/pixel.gif{query}", headers={"Referer": "https://pixels.example/"})
+        "?site=%5C.&url=%5C.",
+    ]
+    referer = {"Referer": "https://pixels.example/"}
+    answers = [ask(collector.url, "GET", f"/pixel.gif{query}", headers=referer) for query in queries]
     event = {"eventType": "click", "siteId": site}
 
-    assert (200, "image/gif") == (answer.status, answer.headers["Content-Type"])
+    assert [(200, "image/gif")] * len(queries) == [
+        (answer.status, answer.headers["Content-Type"]) for answer in answers
+    ]
     assert 200 == collect(collector.url, event).status
     assert [event] == [row["raw"] for row in stored(collector, site)]

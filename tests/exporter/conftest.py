@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 import tomli_w
 
 from evothesis import pg
-from evothesis.config import Config
 from evothesis.configuration import load
 from evothesis.exporter.run import Outcome, run
 from tests.collector.shared import pytest_runtest_makereport
@@ -35,21 +35,12 @@ class Exporting:
         export = {"destination": list(destinations) or [LOCAL], **settings}
         self.appliance.config_path.write_text(tomli_w.dumps({**self.appliance.settings, "export": export}))
 
-    def config(self) -> Config:
-        """The configuration as the command reads it, with paths that hold anywhere."""
-        text = self.appliance.config_path.read_text()
-        folder = self.appliance.folder
-        local = folder / "here.toml"
-        key = "" if "signing_key_path" in text else f'signing_key_path = "{folder}/var/signing.key"\n'
-        text = text.replace('"file:var/', f'"file:{folder}/var/')
-        local.write_text(text.replace("[export]\n", f"[export]\n{key}") if "[export]" in text else text)
-        return load(local, {})
-
     def run(self) -> Outcome:
         """Export in this process: the exporter itself, without the start of a command."""
-        config = self.config()
-        with pg.connect(config.database.url, name="export") as connection:
-            return run(config, connection, lambda _done, _total: None)
+        with contextlib.chdir(self.appliance.folder):
+            config = load(self.appliance.config_path, {})
+            with pg.connect(config.database.url, name="export") as connection:
+                return run(config, connection, lambda _done, _total: None)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.exporter.seam import HOUR, delivered, events, exported, in_order, lis
 from tests.exporter.test_manifest import check
 from tests.fix_s3 import Bucket
 
-KILLS = 8
+KILLS = 6
 HOLDS_LOCK = "select count(*) > 0 from pg_locks where locktype = 'advisory' and granted"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from evothesis.errors import ConfigurationError
 from evothesis.exporter import manifest
 from tests.exporter.conftest import Exporting
-from tests.exporter.seam import delivered, events, exported, in_order, manifests
+from tests.exporter.seam import delivered, events, in_order, manifests
 
 
 def check(objects: dict[str, bytes]) -> list[dict[str, Any]]:
@@ -182,11 +184,10 @@ def test_signing_key_unusable(exporting: Exporting, tmp_path: Path, kind: str) -
         path.write_bytes(content[kind])
     exporting.deliver_to(signing_key_path=str(path))
     exporting.database.load(events(1), segment_no=0)
-    code, said = exported(exporting.appliance)
+    with pytest.raises(ConfigurationError, match=re.escape(str(path))) as refused:
+        exporting.run()
 
-    assert 2 == code
-    assert str(path) in said
-    assert "Try: " in said
+    assert refused.value.hint
     assert {} == exporting.bucket.objects()
     assert (0,) == exporting.database.connection.execute("select count(*) from exports").fetchone()
 

@@ -1,0 +1,152 @@
+"""The spool's disk is full, or read-only, or no file may be opened: refusals with 503, no loss, and soon it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import Appliance, eventually
+from tests.collector.client import ask, collect
+from tests.fix_appliance import MakeAppliance
+from tests.fix_oracle import MakeOracle, Oracle, Outcome
+
+DISK_BYTES = 4 * 2**20
+FILLS, FILLS_LONG = 3, 20
+LIVENESS_SECONDS_MAX = 10
+FULL_SECONDS = 1.5  # longer than the collectors take to look at the spool again
+EVENT = {"eventType": "click", "timestamp": "2026-11-22T09:00:00Z", "siteId": "probe.example"}
+
+Invariants = Callable[[Appliance, Oracle], Outcome]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system of its own."""
+    assert os.geteuid() == 0, "this test mounts a file system: run it as root"
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0750", "evothesis-test", str(disk))
+    try:
+        yield disk
+    finally:
+        while disk.is_mount():
+            command("umount", "--lazy", str(disk))
+
+
+@pytest.fixture
+def appliance_on_disk(disk: Path, make_appliance: MakeAppliance) -> Appliance:
+    """An appliance whose spool lies on the small disk, and that keeps nothing of what is loaded."""
+    return make_appliance({"spool": {"path": str(disk / "spool"), "loaded_bytes_max": 0}})
+
+
+def command(*arguments: str) -> None:
+    """Run a program of the system."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, f"{' '.join(arguments)}: {done.stderr}"
+
+
+def fill(disk: Path) -> None:
+    """Take all room that is left."""
+    with (disk / "filler").open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def answers(oracle: Oracle) -> Counter[str]:
+    """What the senders were told so far: "acked", "refused" (the request was wrong), or why nobody knows."""
+    found: Counter[str] = Counter()
+    for line in oracle.journal._path.read_bytes().split(b"\n")[:-1]:  # the last may be unfinished
+        entry = json.loads(line)
+        if "answer" in entry:
+            found[str(entry.get("reason", entry["answer"]))] += 1
+    return found
+
+
+def wait_for_acks(oracle: Oracle) -> None:
+    """Return when events are acknowledged again, which is soon."""
+    before = oracle.journal.read().acked.total()
+    eventually(lambda: oracle.journal.read().acked.total() > before + 50, timeout=LIVENESS_SECONDS_MAX)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("fills", [FILLS, pytest.param(FILLS_LONG, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+def test_full_disk(
+    disk: Path, appliance_on_disk: Appliance, make_oracle: MakeOracle, invariants: Invariants, fills: int
+) -> None:
+    """A disk that is full again and again costs refusals, all of them 503 with Retry-After, and no event."""
+    appliance = appliance_on_disk
+    oracle = make_oracle(appliance, connections=4, events_per_second=500)
+    oracle.run()
+    for _ in range(fills):
+        wait_for_acks(oracle)
+        refused = answers(oracle)["503"]
+        until = time.monotonic() + FULL_SECONDS
+        while time.monotonic() < until or answers(oracle)["503"] == refused:
+            fill(disk)  # what the loader takes away makes room
+            time.sleep(0.05)
+        refusal = collect(appliance.url, EVENT)
+        health = ask(appliance.url, "GET", "/health")
+        (disk / "filler").unlink()
+
+        assert (503, "5") == (refusal.status, refusal.headers["Retry-After"])
+        assert 503 == health.status
+
+    wait_for_acks(oracle)
+    assert {"acked", "refused", "503"} >= set(answers(oracle))
+    invariants(appliance, oracle)
+
+
+@pytest.mark.crash
+def test_read_only(disk: Path, appliance_on_disk: Appliance, make_oracle: MakeOracle, invariants: Invariants) -> None:
+    """A spool that becomes read-only, also for processes that start, costs refusals and no event."""
+    appliance = appliance_on_disk
+    oracle = make_oracle(appliance, connections=4, events_per_second=500)
+    oracle.run()
+    wait_for_acks(oracle)
+    # a file that is open for writing stays so: this is all that the kernel does to a file system in use
+    command("mount", "--bind", str(disk), str(disk))
+    command("mount", "-o", "remount,bind,ro", str(disk))
+    pid = appliance.kill("evothesis: collector 0")
+    appliance.kill("evothesis: loader")
+    eventually(lambda: answers(oracle)["503"])
+    assert pid != (started := appliance.pid("evothesis: collector 0"))
+    time.sleep(FULL_SECONDS)
+    assert started == appliance.pid("evothesis: collector 0")
+    command("umount", str(disk))
+
+    wait_for_acks(oracle)
+    assert {"acked", "refused", "503", "ServerDisconnectedError", "ClientOSError"} >= set(answers(oracle))
+    invariants(appliance, oracle)
+
+
+@pytest.mark.crash
+def test_no_more_files(appliance: Appliance, make_oracle: MakeOracle, invariants: Invariants) -> None:
+    """Collectors that may open no more files neither end nor lose anything, and go on when they may."""
+    oracle = make_oracle(appliance, connections=4, events_per_second=500)
+    oracle.run()
+    wait_for_acks(oracle)
+    pids = [appliance.pid(f"evothesis: collector {number}") for number in range(2)]
+    limits = [resource.prlimit(pid, resource.RLIMIT_NOFILE, no_more(pid)) for pid in pids]
+    time.sleep(2 * FULL_SECONDS)
+    for pid, limit in zip(pids, limits, strict=True):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+
+    wait_for_acks(oracle)
+    assert pids == [appliance.pid(f"evothesis: collector {number}") for number in range(2)]
+    invariants(appliance, oracle)
+
+
+def no_more(pid: int) -> tuple[int, int]:
+    """The limit under which a process can open nothing: new files get the lowest number that is free."""
+    used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    return min(set(range(len(used) + 1)) - used), hard
