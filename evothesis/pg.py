@@ -100,7 +100,8 @@ def is_transient(error: psycopg.Error) -> bool:
 
 def is_poison(error: psycopg.Error) -> bool:
     """Whether a value is to blame (classes 22: data, 23: constraint, 54: a limit), so that other rows may be stored."""
-    return (error.sqlstate or "")[:2] in {"22", "23", "54"}
+    is_refused_here = error.sqlstate is None and isinstance(error, psycopg.DataError)  # a NUL in a parameter
+    return is_refused_here or (error.sqlstate or "")[:2] in {"22", "23", "54"}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.content import Content
 from evothesis.loader.dedup import Candidate, Verdict, judge
+from evothesis.loader.fit import fitted
 from evothesis.loader.store import store
 from evothesis.loader.tally import Tally, tally
 from evothesis.spool.segments import Segment
@@ -42,6 +43,8 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
     `careful` finds rows that the database cannot hold and puts them into `rejected_events`, in the same transaction.
     Raises LoadError when segments before it are missing, psycopg.Error when the database refuses.
     """
+    if careful:
+        content = fitted(content)
     with connection.transaction():
         name = {"writer": segment.writer, "segment_no": segment.segment_no}
         position = connection.execute(POSITION, name).fetchone()

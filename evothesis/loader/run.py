@@ -175,6 +175,8 @@ class Loader:
 def _load(connection: pg.Connection, segment: Segment, content: Content) -> bool:
     try:
         return load(connection, segment, content)
+    except ValueError:  # a key that is no UUID
+        pass
     except psycopg.Error as error:
         if not pg.is_poison(error):
             raise

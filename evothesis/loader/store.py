@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from evothesis import pg
-from evothesis.event import COLUMNS, REJECTED_COLUMNS, rejected_row
+from evothesis.event import COLUMNS, REJECTED_COLUMNS
 from evothesis.loader.content import Content
 from evothesis.loader.dedup import Verdict
+from evothesis.loader.fit import quarantined
 from evothesis.spool.segments import Segment
 
-log = logging.getLogger(__name__)
-
-QUARANTINE_LENGTH_MAX = 4_096
 _EVENTS = ("writer", "segment_no", "idx", "event_id_reused", *COLUMNS)
 _REJECTED = ("writer", "segment_no", "idx", *REJECTED_COLUMNS)
 
@@ -57,15 +54,8 @@ def store(
     sent = {line.idx: line.text for line in [*events, *others]}
     quarantine = []
     for idx, sqlstate, reason in [*refused, *_sift(connection, into_rejected, others)]:
-        row = rejected_row(
-            created_at=content.first.isoformat(),
-            site_id=_printable(sites.get(idx, "")) or None,
-            code="unstorable",
-            message=f"{sqlstate}: {reason}",
-            event=_printable(sent[idx].decode("utf-8", "backslashreplace"))[:QUARANTINE_LENGTH_MAX],
-        )
+        row = quarantined(content, sites.get(idx), f"{sqlstate}: {reason}", sent[idx])
         quarantine.append(b"%b\t%d\t%b\n" % (prefix, idx, row.line))
-        log.error("Row quarantined.", extra={"writer": segment.writer, "segment_no": segment.segment_no, "idx": idx})
     _copy(connection, into_rejected, quarantine)
     return frozenset(line.idx for line in refused)
 
@@ -95,7 +85,3 @@ def _sift(connection: pg.Connection, query: sql.Composed, lines: list[_Line]) ->
         half = len(lines) // 2
         return _sift(connection, query, lines[:half]) + _sift(connection, query, lines[half:])
     return []
-
-
-def _printable(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
