@@ -62,7 +62,8 @@ class System(ABC):
 
     def count(self) -> int:
         """The events that are stored, counted."""
-        return scalar(self.connect(), "select count(*) from events_log")
+        with self.connect() as connection:
+            return scalar(connection, "select count(*) from events_log")
 
     @abstractmethod
     def start(self) -> None:

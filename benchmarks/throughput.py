@@ -68,18 +68,24 @@ class Bench:
 
     def _send(self, system: System, requests: int) -> None:
         options = ["--connections", str(self._connections), "--requests"]
-        drive(system, [*options, str(max(100, int(requests * WARM_UP_SHARE)))])
-        self._note(system.name, lambda: drive(system, [*options, str(requests)]))
+        before = system.count()
+        acked = drive(system, [*options, str(max(100, int(requests * WARM_UP_SHARE)))]).events
+        acked += self._note(system.name, lambda: drive(system, [*options, str(requests)]))
+        if (stored := system.count() - before) != acked:
+            message = f"{system.name} acknowledged {acked} events, {stored} are stored"
+            raise RuntimeError(message)
         if not self._rows.exists():
             with system.connect() as connection:
                 export_rows(connection, self._rows)
 
-    def _note(self, name: str, measure: Callable[[], Rate]) -> None:
+    def _note(self, name: str, measure: Callable[[], Rate]) -> int:
+        """How many events all attempts had."""
         found, rejected = self._patience.accepted(measure)
         self.found[name].append(found)
         self.rejected[name] += rejected
         others = ", ".join(f"{run.usage.foreign_cores:.2f}" for run in [*rejected, found])
         say(f"{name}: {found.events_per_second:,.0f} events/s; others took {others} cores")
+        return sum(run.events for run in [*rejected, found])
 
 
 def ratios(found: dict[str, list[Rate]]) -> dict[str, float]:

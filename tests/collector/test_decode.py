@@ -89,10 +89,10 @@ def test_size_limit(*, zipped: bool) -> None:
 def test_gzip_bomb() -> None:
     """A bomb is refused in milliseconds: it is inflated no further than the limit."""
     bomb = gzip.compress(bytes(200 * 2**20), 1)
-    started_at = time.monotonic()
+    started_at = time.process_time()
 
     assert (413, "body_too_large") == outcome(bomb, encoding="gzip")
-    assert time.monotonic() - started_at < 0.5
+    assert time.process_time() - started_at < 0.5
 
 
 def test_gzip_cut() -> None:

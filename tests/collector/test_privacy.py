@@ -153,10 +153,10 @@ def test_cleaning_is_final(text: str) -> None:
 )
 def test_cleaning_takes_no_time(text: str) -> None:
     """No text of an event's size takes more than a moment to clean."""
-    started_at = time.monotonic()
+    started_at = time.process_time()
     privacy.cleaned(text)
 
-    assert time.monotonic() - started_at < 0.25
+    assert time.process_time() - started_at < 0.25
 
 
 @pytest.mark.parametrize(

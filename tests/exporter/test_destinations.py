@@ -110,7 +110,7 @@ def assert_same_files(one: dict[str, bytes], other: dict[str, bytes]) -> None:
 
 def test_catches_up(exporting: Exporting, bucket: Bucket) -> None:
     """A destination that was away for many runs gets all of them, the same bytes that the other one has."""
-    exporting.deliver_to(bucket.destination(**nobody_listens(bucket)), BACKUP)
+    exporting.deliver_to(bucket.destination(**wrong_secret(bucket)), BACKUP)
     for segment_no in range(4):
         exporting.database.load(events(10, seed=segment_no), segment_no=segment_no)
         outcome = exporting.run()

@@ -19,11 +19,12 @@ from tests.collector.client import ask, collect
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
 
-DISK_BYTES = 4 * 2**20
+DISK_BYTES = 32 * 2**20  # loaded segments stay for some seconds
+EVENTS_PER_SECOND = 200
 FILLS, FILLS_LONG = 3, 20
 LIVENESS_SECONDS_MAX = 10
 FULL_SECONDS = 1.5  # longer than the collectors take to look at the spool again
-EVENT = {"eventType": "click", "timestamp": "2026-11-22T09:00:00Z", "siteId": "probe.example"}
+PROBE = {"eventType": "batch", "events": [{"eventType": "click", "timestamp": "no time"}]}  # kept, and never stored
 
 Invariants = Callable[[Appliance, Oracle], Outcome]
 
@@ -84,7 +85,7 @@ def test_full_disk(
 ) -> None:
     """A disk that is full again and again costs refusals, all of them 503 with Retry-After, and no event."""
     appliance = appliance_on_disk
-    oracle = make_oracle(appliance, connections=4, events_per_second=500)
+    oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
     oracle.run()
     for _ in range(fills):
         wait_for_acks(oracle)
@@ -93,12 +94,10 @@ def test_full_disk(
         while time.monotonic() < until or answers(oracle)["503"] == refused:
             fill(disk)  # what the loader takes away makes room
             time.sleep(0.05)
-        refusal = collect(appliance.url, EVENT)
-        health = ask(appliance.url, "GET", "/health")
+        refusal = collect(appliance.url, PROBE)
         (disk / "filler").unlink()
 
         assert (503, "5") == (refusal.status, refusal.headers["Retry-After"])
-        assert 503 == health.status
 
     wait_for_acks(oracle)
     assert {"acked", "refused", "503"} >= set(answers(oracle))
@@ -106,10 +105,27 @@ def test_full_disk(
 
 
 @pytest.mark.crash
+def test_health(disk: Path, appliance_on_disk: Appliance) -> None:
+    """A load balancer that asks is told that a full disk takes no events, and that it takes them again."""
+
+    def health() -> int:
+        fill(disk)
+        collect(appliance_on_disk.url, PROBE)
+        return ask(appliance_on_disk.url, "GET", "/health").status
+
+    def health_after() -> int:
+        (disk / "filler").unlink(missing_ok=True)
+        return ask(appliance_on_disk.url, "GET", "/health").status
+
+    eventually(lambda: health() == 503, timeout=LIVENESS_SECONDS_MAX)
+    eventually(lambda: health_after() == 200, timeout=LIVENESS_SECONDS_MAX)
+
+
+@pytest.mark.crash
 def test_read_only(disk: Path, appliance_on_disk: Appliance, make_oracle: MakeOracle, invariants: Invariants) -> None:
     """A spool that becomes read-only, also for processes that start, costs refusals and no event."""
     appliance = appliance_on_disk
-    oracle = make_oracle(appliance, connections=4, events_per_second=500)
+    oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
     oracle.run()
     wait_for_acks(oracle)
     # a file that is open for writing stays so: this is all that the kernel does to a file system in use
@@ -117,7 +133,7 @@ def test_read_only(disk: Path, appliance_on_disk: Appliance, make_oracle: MakeOr
     command("mount", "-o", "remount,bind,ro", str(disk))
     pid = appliance.kill("evothesis: collector 0")
     appliance.kill("evothesis: loader")
-    eventually(lambda: answers(oracle)["503"])
+    eventually(lambda: collect(appliance.url, PROBE).status == 503)  # each time over a new connection
     assert pid != (started := appliance.pid("evothesis: collector 0"))
     time.sleep(FULL_SECONDS)
     assert started == appliance.pid("evothesis: collector 0")
@@ -131,7 +147,7 @@ def test_read_only(disk: Path, appliance_on_disk: Appliance, make_oracle: MakeOr
 @pytest.mark.crash
 def test_no_more_files(appliance: Appliance, make_oracle: MakeOracle, invariants: Invariants) -> None:
     """Collectors that may open no more files neither end nor lose anything, and go on when they may."""
-    oracle = make_oracle(appliance, connections=4, events_per_second=500)
+    oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
     oracle.run()
     wait_for_acks(oracle)
     pids = [appliance.pid(f"evothesis: collector {number}") for number in range(2)]
