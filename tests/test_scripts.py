@@ -193,10 +193,13 @@ def test_check_fails_alone(checkout: Checkout, failing: str) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], "pytest"),
-        (["--quick"], "pytest -m not long and not browser and not crash"),
-        (["--long"], "pytest -m"),
-        (["--quick", "--", "-k", "spool"], "pytest -m not long and not browser and not crash -k spool"),
+        ([], "pytest -n 4 --dist loadfile"),
+        (["--quick"], "pytest -n 4 --dist loadfile -m not long and not browser and not crash"),
+        (["--long"], "pytest -n 4 --dist loadfile -m"),
+        (
+            ["--quick", "--", "-k", "spool"],
+            "pytest -n 4 --dist loadfile -m not long and not browser and not crash -k spool",
+        ),
     ],
 )
 def test_selection(checkout: Checkout, options: list[str], expected: str) -> None:

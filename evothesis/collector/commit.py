@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 SEAL_AFTER_SECONDS = 0.25  # with the load behind it, an event is in the table within a second
 SEGMENT_BYTES_MAX = 8 * 2**20  # one load; a larger one makes a replay after a crash repeat too much
 BUDGET_CHECK_SECONDS = 1.0
+FAILURE_SECONDS = 5.0  # for which a failed write is told, unless one succeeds
 WARN_SHARE = 0.7  # of the spool's budget
 RETRY_SECONDS = 1.0  # between two attempts to seal on a disk that has no room
 
@@ -57,6 +58,15 @@ class Committer:
         self._closing = False
         self._warned = False
         self._reason: str | None = None
+        self._failed_at: float | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no event can be taken, as far as it is known: nothing tells that a disk has room again but a request."""
+        if self.refusal:
+            return str(self.refusal)
+        has_failed = self._failed_at is not None and time.monotonic() - self._failed_at < FAILURE_SECONDS
+        return self._reason if has_failed else None
 
     async def open(self) -> None:
         """Claim a folder of the spool and recover it; when there is no room, `run` goes on trying."""
@@ -110,6 +120,8 @@ class Committer:
         for hour in dict.fromkeys(entry.hour for entry in batch):
             entries = [entry for entry in batch if entry.hour == hour]
             error = self.refusal or await self._do(lambda: self._append(hour, entries))  # noqa: B023 - awaited here
+            if error:
+                self._failed_at = time.monotonic()
             for entry in entries:
                 if entry.durable.cancelled():
                     continue
@@ -123,6 +135,7 @@ class Committer:
         if self._hour not in (None, hour):
             self._seal()
         self._writer.append([(entry.payload, entry.rows) for entry in entries])
+        self._reason = self._failed_at = None
         self._hour = hour
         self._seal_at = min(self._seal_at, time.monotonic() + SEAL_AFTER_SECONDS)
 
@@ -172,5 +185,4 @@ class Committer:
                 self._reason = str(error)
                 log.warning("Spool refused.", extra={"reason": self._reason})
             return error if isinstance(error, SpoolFullError) else SpoolFullError(str(error))
-        self._reason = None
         return None

@@ -98,14 +98,14 @@ class Collector:
 
     async def health(self, _request: web.Request) -> web.Response:
         """GET for monitors and load balancers: 503 when no event can be taken."""
-        refusal = self._committer.refusal
+        trouble = self._committer.trouble
         loader = heartbeat.read(self._config.spool.path)
         age = round(time.time() - loader.at, 1) if loader else None
         alive = age is not None and age < heartbeat.STALE_AFTER_SECONDS
         connected = alive and loader is not None and loader.database_error is None
         report = {
-            "status": "failed" if refusal else "ok" if connected else "degraded",
-            "spool": {"accepting": refusal is None, "reason": str(refusal) if refusal else None},
+            "status": "failed" if trouble else "ok" if connected else "degraded",
+            "spool": {"accepting": trouble is None, "reason": trouble},
             "loader": {"alive": alive, "seen_seconds_ago": age, "waiting_segments": loader.waiting if loader else None},
             "database": {
                 "connected": connected,
@@ -113,7 +113,7 @@ class Collector:
             },
         }
         return web.Response(
-            status=503 if refusal else 200,
+            status=503 if trouble else 200,
             body=_encode(report),
             content_type="application/json",
             headers={"Cache-Control": "no-store"},

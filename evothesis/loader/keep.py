@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from datetime import datetime
 from pathlib import Path
 
 from evothesis import pg
-from evothesis.spool.segments import KeptHour, bring_back, kept_hours, kept_segments
+from evothesis.spool.segments import KeptHour, Segment, keep, kept_hours, kept_segments
 
 log = logging.getLogger(__name__)
 
@@ -35,33 +37,39 @@ class Keeper:
         """The folders are looked at when they are asked for."""
         self._spool = spool
         self._bytes_max = bytes_max
+        self._put_at = 0
         self._bytes: dict[KeptHour, int] = {}  # of hours that are over; only the newest of a writer can grow
 
-    def bring_back(self, connection: pg.Connection) -> None:
-        """Let loaded segments that the database does not have wait again."""
+    def put(self, segment: Segment, hour: datetime, *, is_damaged: bool) -> None:
+        """Put a segment aside that was loaded just now; times never go back, so that they tell the order."""
+        self._put_at = max(self._put_at + 1, time.time_ns())
+        keep(segment, hour, is_damaged=is_damaged, at_nanoseconds=self._put_at)
+
+    def forgotten(self, connection: pg.Connection) -> list[Segment]:
+        """Loaded segments that the database does not have, in the order in which they were loaded.
+
+        The order decides which of two writers owns an event that both have received: in another one the same segments
+        would have other rows than the files that were made of them.
+        """
         positions = {row["writer"]: row["next_segment_no"] for row in connection.execute(POSITIONS).fetchall()}
+        found: list[Segment] = []
         done: set[int] = set()
-        count = 0
         for hour in reversed(kept_hours(self._spool)):
             if hour.writer in done:
                 continue
             segments = kept_segments(hour)
-            back = [segment for segment in segments if segment.segment_no >= positions.get(hour.writer, 0)]
-            for segment in back:
-                bring_back(segment, self._spool)
-            count += len(back)
-            if len(back) < len(segments):
+            missing = [segment for segment in segments if segment.segment_no >= positions.get(hour.writer, 0)]
+            found += missing
+            if len(missing) < len(segments):
                 done.add(hour.writer)
-        if count:
-            self._bytes.clear()
-            log.warning("Database is older than the spool, loading again.", extra={"segments": count})
+        return sorted(found, key=lambda segment: segment.changed_at_nanoseconds)
 
     def sweep(self, connection: pg.Connection) -> None:
         """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones."""
         hours = kept_hours(self._spool)
         newest = {hour.writer: hour for hour in hours}
         sizes = {hour: self._size(hour, is_over=newest[hour.writer] != hour) for hour in hours}
-        excess = max(sum(sizes.values()) - self._bytes_max, _bytes_wanted(self._spool))
+        excess = max(sum(sizes.values()) - self._bytes_max, self.bytes_wanted())
         removals = REMOVALS_MAX
         exported: dict[int, int] | None = None
         for hour in hours:
@@ -84,6 +92,12 @@ class Keeper:
             if not any(hour.path.iterdir()):
                 hour.path.rmdir()
 
+    def bytes_wanted(self) -> int:
+        """How much room the disk lacks; 0 or less when there is enough."""
+        disk = os.statvfs(self._spool)
+        wanted = min(FREE_BYTES_MIN, disk.f_blocks * disk.f_frsize * FREE_SHARE_MIN)
+        return int(wanted) - disk.f_bavail * disk.f_frsize
+
     def _size(self, hour: KeptHour, *, is_over: bool) -> int:
         if hour not in self._bytes:
             blocks = sum(-(-segment.size_bytes // BLOCK_BYTES) for segment in kept_segments(hour))
@@ -91,10 +105,3 @@ class Keeper:
                 return blocks * BLOCK_BYTES
             self._bytes[hour] = blocks * BLOCK_BYTES
         return self._bytes[hour]
-
-
-def _bytes_wanted(spool: Path) -> int:
-    """How much room the disk lacks."""
-    disk = os.statvfs(spool)
-    wanted = min(FREE_BYTES_MIN, disk.f_blocks * disk.f_frsize * FREE_SHARE_MIN)
-    return int(wanted) - disk.f_bavail * disk.f_frsize

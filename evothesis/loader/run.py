@@ -19,7 +19,7 @@ from evothesis.loader.content import Content, read
 from evothesis.loader.dedup import forget
 from evothesis.loader.keep import Keeper
 from evothesis.loader.load import load
-from evothesis.spool.segments import Segment, keep, sealed
+from evothesis.spool.segments import Segment, sealed
 
 log = logging.getLogger(__name__)
 
@@ -96,14 +96,31 @@ class Loader:
         connection.execute("set enable_mergejoin = off")
         self._days.clear()
         self._tidied_at = float("-inf")
-        self._keeper.bring_back(connection)
+        self._load_forgotten(connection)
 
     def _work(self, connection: pg.Connection) -> bool:
         """One turn; False when there is nothing to load and the loader is to stop."""
-        self._tidy(connection)
+        try:
+            self._tidy(connection)
+        except OSError as error:  # loading needs no more than to read the spool
+            self._say_spool_error(str(error))
         waiting = sealed(self._spool)
         self._beat(waiting=len(waiting))
         return self._load_all(connection, waiting) > 0 or not self._stop.wait(POLL_SECONDS)
+
+    def _load_forgotten(self, connection: pg.Connection) -> None:
+        """After a restore: load again what the database lost, exactly as it was."""
+        forgotten = self._keeper.forgotten(connection)
+        if forgotten:
+            log.warning("Database is older than the spool, loading again.", extra={"segments": len(forgotten)})
+        for segment in forgotten:
+            try:
+                self._load(connection, segment, is_kept=True)
+            except (LoadError, OSError) as error:
+                # in another order events would change places: what waits behind it waits too
+                message = f"cannot load again what the database lost: {error}"
+                raise LoadError(message, hint=getattr(error, "hint", None)) from error
+            self._beat(waiting=len(forgotten))
 
     def _load_all(self, connection: pg.Connection, waiting: list[Segment]) -> int:
         """Load in order within each writer; a writer whose next segment fails waits, the others go on."""
@@ -118,13 +135,15 @@ class Loader:
             except (LoadError, OSError) as error:
                 stuck[segment.writer] = str(error)
             self._beat(waiting=len(waiting) - loaded)
-        reason = next(iter(stuck.values()), None)
+        self._say_spool_error(next(iter(stuck.values()), None))
+        return loaded
+
+    def _say_spool_error(self, reason: str | None) -> None:
         if reason and reason != self._spool_error:
             log.error("Writer waits.", extra={"reason": reason})
         self._spool_error = reason
-        return loaded
 
-    def _load(self, connection: pg.Connection, segment: Segment) -> None:
+    def _load(self, connection: pg.Connection, segment: Segment, *, is_kept: bool = False) -> None:
         began = time.monotonic()
         content = read(segment)
         self._ensure_partitions(connection, content.day)
@@ -132,7 +151,8 @@ class Loader:
         fields = {"writer": segment.writer, "segment_no": segment.segment_no}
         if content.damage:
             log.error("Segment was damaged.", extra=fields | {"stretches": content.damage})
-        keep(segment, content.first, is_damaged=bool(content.damage))
+        if not is_kept:
+            self._keeper.put(segment, content.first, is_damaged=bool(content.damage))
         milliseconds = round((time.monotonic() - began) * 1000, 1)
         log.info(
             "Segment loaded." if fresh else "Segment was loaded before.",
@@ -147,6 +167,8 @@ class Loader:
     def _tidy(self, connection: pg.Connection) -> None:
         """What a day asks for: partitions ahead, room in the spool, no keys older than a retry can be."""
         if time.monotonic() - self._tidied_at < TIDY_SECONDS:
+            if self._keeper.bytes_wanted() > 0:
+                self._keeper.sweep(connection)
             return
         self._tidied_at = time.monotonic()
         today = datetime.now(UTC).date()

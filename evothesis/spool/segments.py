@@ -6,6 +6,7 @@ is restored from an older backup fills itself up from it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ class Segment(NamedTuple):
     segment_no: int
     path: Path
     size_bytes: int
-    changed_at: float  # Unix time; of a sealed segment, that of its last frame
+    changed_at_nanoseconds: int  # Unix time; of a sealed segment, that of its last frame, of a kept one, of its load
 
 
 class Backlog(NamedTuple):
@@ -51,14 +52,16 @@ def sealed(spool: Path) -> list[Segment]:
 def backlog(spool: Path) -> Backlog:
     """What the database does not have yet, in open segments too."""
     segments = list(_segments(spool, {OPEN, SEALED}))
-    waiting_since = min((segment.changed_at for segment in segments if segment.path.suffix == SEALED), default=None)
-    return Backlog(sum(segment.size_bytes for segment in segments), waiting_since)
+    times = (segment.changed_at_nanoseconds for segment in segments if segment.path.suffix == SEALED)
+    oldest = min(times, default=None)
+    return Backlog(sum(segment.size_bytes for segment in segments), oldest / 1e9 if oldest else None)
 
 
-def keep(segment: Segment, hour: datetime, *, is_damaged: bool) -> None:
-    """Put a segment aside whose events are committed."""
+def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> None:
+    """Put a segment aside whose events are committed; its file's time becomes that of the load."""
     folder = segment.path.parent / KEPT / f"{hour:%Y%m%d%H}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    os.utime(segment.path, ns=(at_nanoseconds, at_nanoseconds))
     segment.path.rename(folder / f"{segment.path.stem}{DAMAGED if is_damaged else LOADED}")
 
 
@@ -76,11 +79,6 @@ def kept_segments(hour: KeptHour) -> list[Segment]:
     return sorted(_files(hour.path, hour.writer, {LOADED, DAMAGED}))
 
 
-def bring_back(segment: Segment, spool: Path) -> None:
-    """Let a loaded segment wait for the loader again."""
-    segment.path.rename(spool / str(segment.writer) / f"{segment.path.stem}{SEALED}")
-
-
 def _segments(spool: Path, suffixes: set[str]) -> Iterator[Segment]:
     if not spool.is_dir():
         return
@@ -96,4 +94,4 @@ def _files(folder: Path, writer: int, suffixes: set[str]) -> Iterator[Segment]:
                 status = file.stat()
             except FileNotFoundError:  # it changed its state between the listing and the look
                 continue
-            yield Segment(writer, int(file.stem), file, status.st_size, status.st_mtime)
+            yield Segment(writer, int(file.stem), file, status.st_size, status.st_mtime_ns)

@@ -43,6 +43,7 @@ class Writer:
         self._segment_no = -1
         self._offset = 0
         self._next_row = 0
+        self._reached = 0  # the end of what was written last, also of what failed
         self._complete: list[int] = []  # numbers whose files are yet to be called sealed
         self._is_broken = False
         try:
@@ -132,7 +133,8 @@ class Writer:
                 # at a fixed offset: what a failed attempt left behind is overwritten
                 self._write(self._descriptor, data, self._offset)
             except OSError:
-                self._take_back()
+                if self._reached > self._offset:
+                    self._take_back()
                 raise
             self._sync(self._descriptor)
         self._offset += len(data)
@@ -185,9 +187,11 @@ class Writer:
 
     def _write(self, descriptor: int, data: bytes, offset: int) -> None:
         view = memoryview(data)
+        self._reached = offset
         while view:
-            written = self._system.pwrite(descriptor, view, offset)
-            view, offset = view[written:], offset + written
+            written = self._system.pwrite(descriptor, view, self._reached)
+            self._reached += written
+            view = view[written:]
 
     def _sync(self, descriptor: int) -> None:
         try:

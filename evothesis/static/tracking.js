@@ -279,7 +279,7 @@
     const twins = [...(element.parentElement?.children ?? [])].filter((twin) => twin.localName === element.localName);
     const place = twins[1] ? `:nth-of-type(${twins.indexOf(element) + 1})` : '';
     const parent = selectorOf(element.parentElement, steps - 1);
-    return `${parent && `${parent} > `}${element.localName}${place}`;
+    return (parent ? `${parent} > ` : '') + element.localName + place; // a minifier takes spaces from nested templates
   }
 
   /** @param {string} names @param {(event: any) => unknown} handler */

@@ -77,7 +77,7 @@ def test_found_folder_is_durable(tmp_path: Path) -> None:
     assert spool in calls.synced
 
 
-@pytest.mark.parametrize("name", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("name", ["EIO", pytest.param("ENOSPC", marks=pytest.mark.long)])
 def test_any_call_fails(tmp_path: Path, name: str) -> None:
     """Whichever call fails, nothing stays open, no folder stays locked, and the next claim seals what was there."""
     for number in itertools.count():

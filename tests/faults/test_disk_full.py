@@ -46,7 +46,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def appliance_on_disk(disk: Path, make_appliance: MakeAppliance) -> Appliance:
     """An appliance whose spool lies on the small disk, and that keeps nothing of what is loaded."""
-    return make_appliance({"spool": {"path": str(disk / "spool"), "loaded_bytes_max": 0}})
+    appliance = make_appliance({"spool": {"path": str(disk / "spool"), "loaded_bytes_max": 0}})
+    appliance.spool = disk / "spool"
+    return appliance
 
 
 def command(*arguments: str) -> None:

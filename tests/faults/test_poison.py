@@ -27,6 +27,12 @@ def with_line(old: bytes, new: bytes) -> Row:
     return msgspec.structs.replace(ROW, line=ROW.line.replace(old, new, 1))
 
 
+def other(poison: Row, number: int) -> Row:
+    """The same with a fingerprint of its own, so that it is nobody's duplicate."""
+    fits = poison.fingerprint < 2**63
+    return msgspec.structs.replace(poison, fingerprint=number) if fits else poison
+
+
 POISONS = {
     "nul": with_line(b"click", b"cl\0ick"),
     "invalid UTF-8": with_line(b"click", b"cl\xffick"),
@@ -88,9 +94,11 @@ def test_poisons(world: World) -> None:
     """Of a segment that is full of rows that cannot be stored, each for another reason, all others are stored."""
     for number, poison in enumerate(POISONS.values()):
         good = entry(event(number + 10))
-        world.put(Entry(NOW, [*good.rows, poison], [], {}))
+        world.put(Entry(NOW, [*good.rows, other(poison, number)], [], {}))
     everything = [
-        row for number, poison in enumerate(POISONS.values()) for row in (*entry(event(number + 50)).rows, poison)
+        row
+        for number, poison in enumerate(POISONS.values())
+        for row in (*entry(event(number + 50)).rows, other(poison, number + 50))
     ]
     world.put(Entry(NOW, everything, [], {}))
     with Loading(world, world.database) as loading:

@@ -94,7 +94,7 @@ def check(appliance: Appliance, oracle: Oracle) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("backups", [Copies, Dumps])
+@pytest.mark.parametrize("backups", [pytest.param(Copies, marks=pytest.mark.long), Dumps])
 def test_restored(
     make_appliance: MakeAppliance, make_oracle: MakeOracle, invariants: Invariants, tmp_path: Path, backups: Backups
 ) -> None:
@@ -114,8 +114,15 @@ def test_restored(
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("backups", [Copies, Dumps])
-@pytest.mark.parametrize("is_exported_before", [False, True])
+@pytest.mark.parametrize(
+    ("backups", "is_exported_before"),
+    [
+        (Copies, False),
+        pytest.param(Copies, True, marks=pytest.mark.long),
+        pytest.param(Dumps, False, marks=pytest.mark.long),
+        pytest.param(Dumps, True, marks=pytest.mark.long),
+    ],
+)
 def test_restored_between_exports(
     make_appliance: MakeAppliance,
     make_oracle: MakeOracle,

@@ -93,7 +93,7 @@ class Bucket:
         self._expect(f"{key}: sha256", digest, file["sha256"])
         if digest != file["sha256"] or file["format"] != "parquet":
             return []
-        rows = list(in_file(path))
+        rows = list(in_file(path, digest))
         self._expect(f"{key}: rows", len(rows), file["rows"])
         hours = {f"dt={row.created_at:%Y-%m-%d}/hr={row.created_at:%H}" for row in rows}
         self._expect(f"{key}: hours", {"/".join(Path(key).parts[-3:-1])}, hours)

@@ -13,12 +13,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.oracle.stored import digest
+
 
 class Sent(NamedTuple):
     """An event as it was sent: `raw` is what the sender put there, `context` what its batch said for it."""
 
     raw: dict[str, Any]
     context: dict[str, Any]
+    raw_sha256: str
 
 
 class Journal:
@@ -85,4 +88,4 @@ class Journal:
         is_batch = isinstance(document, dict) and document.get("eventType") == "batch"
         for event in document["events"] if is_batch else [document]:
             if isinstance(event, dict) and event["mark"] not in self.invalid:
-                self.sent[event["mark"]] = Sent(event, document if is_batch else {})
+                self.sent[event["mark"]] = Sent(event, document if is_batch else {}, digest(event))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 import psycopg
+
+# the same content is looked at again after every fault of a long run
+TEXTS_KEPT_MAX = 200_000
+FILES_KEPT_MAX = 1_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,11 +54,11 @@ def in_table(dsn: str) -> list[Stored]:
         return [_stored(row) for row in connection.execute(TABLE)]
 
 
-def in_file(path: Path) -> Iterator[Stored]:
-    """All events of a Parquet file, read by another program than the one that wrote it."""
+@lru_cache(FILES_KEPT_MAX)
+def in_file(path: Path, sha256: str) -> tuple[Stored, ...]:  # noqa: ARG001 - tells a changed file from one that was read
+    """All events of a Parquet file with that digest, read by another program than the one that wrote it."""
     with duckdb.connect() as connection:
-        for row in connection.execute(FILE, [str(path)]).fetchall():
-            yield _stored(row)
+        return tuple(_stored(row) for row in connection.execute(FILE, [str(path)]).fetchall())
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -74,13 +78,20 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
+@lru_cache(TEXTS_KEPT_MAX)
+def _content(text: str) -> tuple[str | None, str]:
+    """The mark and the digest of an event's JSON."""
+    raw = json.loads(text)
+    return raw.get("mark"), digest(raw)
+
+
 def _stored(row: tuple[Any, ...]) -> Stored:
     writer, segment_no, idx, event_id, event_type, session_id, visitor_id, site_id, timestamp, url, path, *rest = row
     text, created_at, *others = rest
-    raw = json.loads(text)
+    mark, raw_sha256 = _content(text)
     return Stored(
         place=(writer, segment_no, idx),
-        mark=str(raw.get("mark", (writer, segment_no, idx))),
+        mark=mark or str((writer, segment_no, idx)),
         event_id=event_id,
         columns={
             "eventType": event_type,
@@ -91,7 +102,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
             "url": url,
             "path": path,
         },
-        raw_sha256=digest(raw),
+        raw_sha256=raw_sha256,
         created_at=datetime.fromtimestamp(created_at // 1_000_000, UTC),
         others=(created_at, *others),
     )
