@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> str:
     """The path of the browser."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
@@ -44,14 +44,14 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     """What drives it."""
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     """A running browser."""
     browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
@@ -93,7 +93,7 @@ def make_profile(playwright: Playwright, chromium: str, tmp_path: Path) -> Itera
         yield make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
     """One appliance for all sites: who stops it takes another one."""
     appliance = Appliance(tmp_path_factory.mktemp("appliance"))
