@@ -138,6 +138,9 @@ class Collector:
             await self._committer.append(encode_entry(entry), rows, entry.received_at)
 
     def _refuse_excess(self, peer: str | None, page: str | None) -> None:
+        limits = self._config.limits
+        if not (limits.per_address or limits.per_site):
+            return
         now = time.monotonic()
         wait = max(
             self._per_address.wait_seconds(address_prefix(peer), now), self._per_site.wait_seconds(site_of(page), now)

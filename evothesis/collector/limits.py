@@ -19,7 +19,7 @@ class Limiter:
 
     def wait_seconds(self, key: str | None, now: float) -> float:
         """0 when the request may pass, else the seconds until one may. `now` is monotonic, in seconds."""
-        if not self._rate or key is None:
+        if key is None or not self._rate:
             return 0
         burst = self._rate * BURST_SECONDS
         tokens, then = self._buckets.pop(key, (burst, now))

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 from psycopg import sql
@@ -81,12 +82,13 @@ class Verdict(NamedTuple):
 def judge(connection: pg.Connection, candidates: list[Candidate], day: date) -> Verdict:
     """Remember the new ones under `day`; what is in neither set of the answer is a duplicate."""
     # neighbours in the index are inserted one after another
-    candidates = sorted(candidates, key=lambda candidate: candidate.key)
+    candidates = sorted(candidates, key=attrgetter("key"))
     elsewhere = _elsewhere(connection, [candidate.key for candidate in candidates], day)
-    fresh = _insert(connection, [candidate for candidate in candidates if candidate.key not in elsewhere], day)
-    others = [candidate for candidate in candidates if candidate.idx not in fresh]
-    if not others:
+    here = [candidate for candidate in candidates if candidate.key not in elsewhere] if elsewhere else candidates
+    fresh = _insert(connection, here, day)
+    if len(fresh) == len(candidates):
         return Verdict(fresh, set())
+    others = [candidate for candidate in candidates if candidate.idx not in fresh]
     query = sql.SQL(STORED).format(window=sql.Literal(WINDOW_DAYS))
     rows = connection.execute(query, {"keys": _array(candidate.key for candidate in others), "day": day}).fetchall()
     stored = {row["key"].replace("-", ""): row["fingerprints"] for row in rows}
