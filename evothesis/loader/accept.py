@@ -50,8 +50,8 @@ def accept(connection: pg.Connection, gap: Gap, *, actor: str, reason: str) -> N
     """Give a gap up, for the record. Raises LoadError when it is none any more."""
     with connection.transaction():
         connection.execute(ADOPT, {"writer": gap.writer})
-        connection.execute(GIVE_UP, gap._asdict())
         if connection.execute(ADVANCE, gap._asdict()).rowcount != 1:
             message = f"writer {gap.writer} does not wait for segment {gap.first} any more"
             raise LoadError(message)
+        connection.execute(GIVE_UP, gap._asdict())
         connection.execute(AUDIT, {"actor": actor, "details": Jsonb(gap._asdict() | {"reason": reason})})

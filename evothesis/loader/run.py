@@ -91,9 +91,6 @@ class Loader:
         if not pg.try_lock(connection, LOCK):
             message = "another loader works on this database"
             raise LoadError(message, hint="stop it first; a database has one loader")
-        # a segment's keys are looked up one by one in the indexes; the planner must not read whole days instead
-        connection.execute("set enable_hashjoin = off")
-        connection.execute("set enable_mergejoin = off")
         self._days.clear()
         self._tidied_at = float("-inf")
         self._load_forgotten(connection)
