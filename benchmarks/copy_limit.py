@@ -120,7 +120,7 @@ def main() -> None:
     try:
         for _ in range(arguments.rounds):
             for indexed, runs in enumerate(found.values()):
-                runs.append(patience.accepted(lambda: copy(database, path, indexed=bool(indexed)))[0])  # noqa: B023
+                runs.append(patience.accepted(lambda: copy(database, path, indexed=bool(indexed)))[0])  # noqa: B023 - called at once
     finally:
         database.stop()
     shutil.rmtree(arguments.folder)

@@ -108,7 +108,7 @@ def main() -> None:
         drive(system, ["--requests", "2000"])
         for rate in map(float, arguments.rates.split(",")):
             found[f"{rate:g}"], _rejected = patience.accepted(
-                lambda: measure(system, acks, rate=rate, seconds=arguments.seconds, events=arguments.events)  # noqa: B023
+                lambda: measure(system, acks, rate=rate, seconds=arguments.seconds, events=arguments.events)  # noqa: B023 - called at once
             )
             say(f"{rate:g} requests/s: others took {found[f'{rate:g}'].usage.foreign_cores:.2f} cores")
     finally:

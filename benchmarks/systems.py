@@ -85,7 +85,7 @@ class System(ABC):
     def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
         self._log = (self.folder / "output.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, *command],  # a benchmark that is killed leaves nothing
             cwd=self.folder,
             env={name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
             | {"PYTHONPATH": str(ROOT)}
@@ -97,6 +97,7 @@ class System(ABC):
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 message = f"{self.name} did not start; see {self.folder / 'output.log'}"
                 raise RuntimeError(message)
             time.sleep(0.05)

@@ -34,6 +34,7 @@ SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - a folder of our own in it, whose ow
 SOCKET_NAME = ".s.PGSQL.5432"
 START_SECONDS_MAX = 60  # recovery after a crash replays at most max_wal_size
 SPAWN_SECONDS_MAX = 10  # backends of a killed server hold its shared memory for a moment
+RESPAWN_SECONDS_MIN, RESPAWN_SECONDS_MAX = 0.5, 5.0
 STOP_SECONDS_MAX = 8
 ORDINARY_ID = 1  # "daemon" in Debian's base system; PostgreSQL wants a user that has a name
 
@@ -67,6 +68,9 @@ class Postgres:
         self._data = self._path / "data"
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._respawn_at = 0.0  # monotonic; 0 while the server is well
+        self._pause_seconds = RESPAWN_SECONDS_MIN
+        self._reason = ""
 
     @property
     def url(self) -> str:
@@ -132,10 +136,24 @@ class Postgres:
         log.info("PostgreSQL started.", extra={"path": str(self._path)})
 
     def tend(self) -> None:
-        """Start the server again if it ended by itself."""
-        if not self.is_alive():
+        """Start the server again if it ended by itself; never waits and never fails, collectors go on without it."""
+        now = time.monotonic()
+        if self.is_alive():
+            if self._respawn_at and self.answers():
+                self._respawn_at, self._pause_seconds, self._reason = 0.0, RESPAWN_SECONDS_MIN, ""
+                log.info("PostgreSQL started.", extra={"path": str(self._path)})
+            return
+        if now < self._respawn_at:
+            return
+        reason = self.last_words()
+        if not self._respawn_at:
             log.warning("PostgreSQL ended, starting it again.")
-            self.start()
+        elif reason != self._reason:
+            log.error("PostgreSQL does not start, trying again.", extra={"reason": reason})
+        self._reason = reason
+        self._respawn_at = now + self._pause_seconds
+        self._pause_seconds = min(self._pause_seconds * 2, RESPAWN_SECONDS_MAX)
+        self._spawn()
 
     def is_alive(self) -> bool:
         """Whether the server that this object started still runs."""

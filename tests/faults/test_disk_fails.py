@@ -10,7 +10,8 @@ import pytest
 
 from tests.appliance import Appliance, eventually
 from tests.collector.client import collect
-from tests.faults.test_disk_full import PROBE, answers, command, wait_for_acks
+from tests.faults.conftest import command
+from tests.faults.test_disk_full import PROBE, answers, wait_for_acks
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
 

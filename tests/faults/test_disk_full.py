@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.appliance import Appliance, eventually
 from tests.collector.client import ask, collect
+from tests.faults.conftest import MakeDisk, command, fill, free
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
 
@@ -30,17 +28,9 @@ Invariants = Callable[[Appliance, Oracle], Outcome]
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
-    assert os.geteuid() == 0, "this test mounts a file system: run it as root"
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0750", "evothesis-test", str(disk))
-    try:
-        yield disk
-    finally:
-        while disk.is_mount():
-            command("umount", "--lazy", str(disk))
+def disk(make_disk: MakeDisk) -> Path:
+    """Where the spool lies."""
+    return make_disk(DISK_BYTES)
 
 
 @pytest.fixture
@@ -49,19 +39,6 @@ def appliance_on_disk(disk: Path, make_appliance: MakeAppliance) -> Appliance:
     appliance = make_appliance({"spool": {"path": str(disk / "spool"), "loaded_bytes_max": 0}})
     appliance.spool = disk / "spool"
     return appliance
-
-
-def command(*arguments: str) -> None:
-    """Run a program of the system."""
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, f"{' '.join(arguments)}: {done.stderr}"
-
-
-def fill(disk: Path) -> None:
-    """Take all room that is left."""
-    with (disk / "filler").open("ab", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
 
 
 def answers(oracle: Oracle) -> Counter[str]:
@@ -97,7 +74,7 @@ def test_full_disk(
             fill(disk)  # what the loader takes away makes room
             time.sleep(0.05)
         refusal = collect(appliance.url, PROBE)
-        (disk / "filler").unlink()
+        free(disk)
 
         assert (503, "5") == (refusal.status, refusal.headers["Retry-After"])
 
@@ -116,7 +93,7 @@ def test_health(disk: Path, appliance_on_disk: Appliance) -> None:
         return ask(appliance_on_disk.url, "GET", "/health").status
 
     def health_after() -> int:
-        (disk / "filler").unlink(missing_ok=True)
+        free(disk)
         return ask(appliance_on_disk.url, "GET", "/health").status
 
     eventually(lambda: health() == 503, timeout=LIVENESS_SECONDS_MAX)

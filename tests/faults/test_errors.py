@@ -83,3 +83,18 @@ def test_several_calls_fail(name: str, times: int) -> None:
         if not history.system.failed:
             break
     assert calls > CALLS_MIN
+
+
+def test_broken_writer() -> None:
+    """After one failed sync a writer asks nothing more of the disk: a second one of the same file would lie."""
+    history = History(seed=0)
+    history.append()
+    history.system.fail_in(0, errno.EIO, only="fdatasync")
+    for step in (history.append, history.append, history.seal, history.append):
+        with pytest.raises(SpoolBrokenError):
+            step()
+    history.crash()
+
+    assert ["fdatasync"] == history.system.failed
+    history.check()
+    history.end()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from evothesis.errors import SpoolFullError
 from tests.faults.history import History
 from tests.faults.model import FileSystem
 
@@ -73,6 +74,27 @@ def test_write_and_crash() -> None:
         history.recover()
 
         assert history.acked == history.payloads(), f"SEED={seed}"
+
+
+def test_refusal_and_crash() -> None:
+    """A group that did not fit is gone for good: no power cut brings a part of it into a segment that was sealed."""
+    for seed in seeds(CRASHES):
+        history = History(seed)
+        history.append()
+        history.system.room_bytes = history.chance.randint(1, 5000)
+        try:
+            while True:
+                history.append()
+        except SpoolFullError:
+            history.system.room_bytes = float("inf")
+        history.seal()
+        history.check()
+        history.system.cut_power()
+        history.recover()
+        history.seal()
+        history.check()
+        assert history.acked == history.payloads(), f"SEED={seed}"
+        history.end()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""Small disks, to be filled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+MakeDisk = Callable[[int], Path]
+
+
+def command(*arguments: str) -> None:
+    """Run a program of the system."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, f"{' '.join(arguments)}: {done.stderr}"
+
+
+def fill(disk: Path) -> None:
+    """Take all room that is left."""
+    with (disk / "filler").open("ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def free(disk: Path) -> None:
+    """Give the room back."""
+    (disk / "filler").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
+    """Make file systems of that many bytes, each a folder."""
+    made: list[Path] = []
+
+    def make(size_bytes: int) -> Path:
+        assert os.geteuid() == 0, "this test mounts a file system: run it as root"
+        disk = tmp_path / f"disk-{len(made)}"
+        disk.mkdir()
+        command("mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=0750", "evothesis-test", str(disk))
+        made.append(disk)
+        return disk
+
+    yield make
+    for disk in made:
+        while disk.is_mount():
+            command("umount", "--lazy", str(disk))

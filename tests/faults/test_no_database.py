@@ -1,0 +1,103 @@
+"""The appliance's own PostgreSQL ends and does not start again: events are taken all the same, and stored later."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from evothesis.appliance.postgres import Postgres
+from tests.appliance import Appliance, eventually
+from tests.faults.conftest import MakeDisk, fill, free
+from tests.fix_appliance import MakeAppliance
+from tests.fix_oracle import MakeOracle, Oracle, Outcome
+
+EVENTS_PER_SECOND = 200
+LIVENESS_SECONDS_MAX = 10
+AWAY_SECONDS_LONG = 90  # longer than the server waits for its PostgreSQL to start
+DISK_BYTES = 256 * 2**20
+FULL_SECONDS = 20
+
+Invariants = Callable[[Appliance, Oracle], Outcome]
+
+
+def take_away(appliance: Appliance) -> Callable[[], object]:
+    """Kill PostgreSQL, and keep it from starting again; returns what brings it back."""
+    control = appliance.folder / "var/postgres/data/global/pg_control"
+    elsewhere = control.rename(control.with_name("pg_control.away"))
+    appliance.kill("postgres")
+    return lambda: elsewhere.rename(control)
+
+
+def wait_for_acks(oracle: Oracle) -> None:
+    """Return when events are acknowledged again, which is soon."""
+    before = oracle.journal.read().acked.total()
+    eventually(lambda: oracle.journal.read().acked.total() > before + 50, timeout=LIVENESS_SECONDS_MAX)
+
+
+@pytest.mark.crash
+def test_collector_dies_meanwhile(appliance: Appliance, make_oracle: MakeOracle, invariants: Invariants) -> None:
+    """A collector that dies while PostgreSQL does not start is started again at once."""
+    oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
+    oracle.run()
+    wait_for_acks(oracle)
+    bring_back = take_away(appliance)
+    time.sleep(1)  # so that the parent is busy with PostgreSQL
+    collectors = {appliance.kill(f"evothesis: collector {number}") for number in range(2)}
+    wait_for_acks(oracle)
+    bring_back()
+
+    assert not collectors & {appliance.pid(f"evothesis: collector {number}") for number in range(2)}
+    invariants(appliance, oracle)
+
+
+@pytest.mark.crash
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_away_for_long(appliance: Appliance, make_oracle: MakeOracle, invariants: Invariants) -> None:
+    """However long PostgreSQL does not start, events are taken; they are stored when it does."""
+    oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
+    oracle.run()
+    wait_for_acks(oracle)
+    bring_back = take_away(appliance)
+    until = time.monotonic() + AWAY_SECONDS_LONG
+    while time.monotonic() < until:
+        wait_for_acks(oracle)
+    bring_back()
+
+    invariants(appliance, oracle)
+
+
+@pytest.mark.crash
+@pytest.mark.long
+def test_full_database_disk(
+    make_disk: MakeDisk,
+    postgres_template: Path,
+    make_appliance: MakeAppliance,
+    make_oracle: MakeOracle,
+    invariants: Invariants,
+) -> None:
+    """A database whose disk is full, so that it cannot even start, costs no event; when there is room it goes on."""
+    disk = make_disk(DISK_BYTES)
+    shutil.copytree(postgres_template, disk / "postgres/data")
+    appliance = make_appliance({"database": {"path": str(disk / "postgres")}}, start=False)
+    appliance.dsn = Postgres(disk / "postgres").url
+    appliance.start()
+    oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
+    oracle.run()
+    wait_for_acks(oracle)
+    fill(disk)
+    with suppress(psycopg.OperationalError):  # the log cannot grow: the server ends
+        while True:
+            appliance.rows("select pg_switch_wal(), pg_logical_emit_message(true, 'test', repeat('x', 100000))")
+    until = time.monotonic() + FULL_SECONDS
+    while time.monotonic() < until:
+        wait_for_acks(oracle)
+    free(disk)
+
+    invariants(appliance, oracle)
