@@ -38,7 +38,7 @@ def bars(labels: list[str], values: list[float], colours: list[str], *, unit: st
         figure = Figure(figsize=(7.2, 0.5 + 0.36 * len(labels)))
         axes = figure.subplots()
         drawn = axes.barh(labels, values, color=colours, height=0.62, xerr=errors, ecolor=INK, capsize=3)
-        texts = [f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in values]  # noqa: PLR2004 - digits
+        texts = [f"{value:,.0f}" if value >= 100 else f"{value:.1f}" for value in values]  # noqa: PLR2004 - where digits behind the point end
         axes.bar_label(drawn, texts, padding=6)
         axes.invert_yaxis()
         axes.set_xlabel(unit)

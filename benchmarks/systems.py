@@ -85,7 +85,7 @@ class System(ABC):
     def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
         self._log = (self.folder / "output.log").open("ab")
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, *command],  # a benchmark that is killed leaves nothing
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, *command],  # noqa: S607 - so that a kill leaves nothing
             cwd=self.folder,
             env={name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
             | {"PYTHONPATH": str(ROOT)}

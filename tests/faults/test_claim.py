@@ -43,7 +43,7 @@ def files_open_in(folder: Path) -> list[str]:
     found = []
     for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208 - a Path would open one more
         try:
-            path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+            path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a link of the kernel, whose name is no path
         except FileNotFoundError:  # the listing's own
             continue
         if path.startswith(str(folder)):

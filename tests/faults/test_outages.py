@@ -100,7 +100,7 @@ def test_restarts(own_world: World, server: Postgres, number: signal.Signals) ->
                 assert server._process
                 server._process.send_signal(number)
                 server._process.wait()
-                server.tend()
+                eventually(lambda: server.tend() or server.answers())
         loading.wait_until_drained()
 
     assert [(number, False) for number in range(SEGMENTS * RESTARTS)] == own_world.stored()

@@ -49,7 +49,9 @@ def test_unknown_frame(world: World, other: Writer, caplog: pytest.LogCaptureFix
         eventually(lambda: [0, 100, 101] == numbers(world))
         readable = (encode_entry(entry(event(1))), encode_entry(entry(event(2))))
         frames = [encode(Frame(number, 1, payload), segment_no=1) for number, payload in enumerate(readable)]
-        path.write_bytes(b"".join(frames))
+        readable_path = path.with_suffix(".readable")
+        readable_path.write_bytes(b"".join(frames))
+        readable_path.rename(path)
         loading.wait_until_drained(LIVENESS_SECONDS_MAX)
         eventually(lambda: loading.troubles == (None, None))
     other.close()
