@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +20,7 @@ from evothesis.errors import DeliveryError, UnreachableError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+UNFINISHED = ".unfinished"
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 5  # boto3's own, with pauses; what fails then is tried again by the next run
 Answer = TypeVar("Answer")
@@ -96,13 +97,16 @@ class Folder:
 
     @contextmanager
     def _unfinished(self, key: str) -> Iterator[tuple[Path, Path]]:
+        """A place to write to, beside the data, and the final one; a killed export leaves nothing among the data."""
         final = self._path / key
+        aside = self._path / UNFINISHED
+        shutil.rmtree(aside, ignore_errors=True)  # one export at a time: what lies there is nobody's
+        aside.mkdir(parents=True)
         final.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
         try:
-            yield unfinished, final
+            yield aside / final.name, final
         finally:
-            unfinished.unlink(missing_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
         descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

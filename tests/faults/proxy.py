@@ -31,7 +31,6 @@ class Proxy:
         self._which: Which = lambda _number, _word: ""
         self._number = 0
         self.cuts = 0
-        self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.dsn = make_conninfo(dsn, host="127.0.0.1", port=self._listener.getsockname()[1], sslmode="disable")
         self._threads = [threading.Thread(target=self._accept)]
@@ -59,7 +58,6 @@ class Proxy:
             except OSError:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections += 1
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(str(self._server))
