@@ -76,7 +76,7 @@ class DebianPostgres:
     def _command(self, program: str, *arguments: str) -> list[str]:
         command = [str(self._binaries / program), *arguments]
         # PostgreSQL refuses root; in a user namespace it sees itself as somebody else
-        as_somebody = ["/usr/bin/unshare", "--user", "--map-user=1000", "--map-group=1000"]
+        as_somebody = ["/usr/bin/unshare", "--user", "--map-user=1", "--map-group=1"]
         return [*as_somebody, *command] if os.geteuid() == 0 else command
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -59,7 +60,9 @@ def test_killed_at_any_moment(exporting: Exporting, bucket: Bucket) -> None:
     chance = random.Random(seed)
     exporting.deliver_to(LOCAL, bucket.destination("second"), rows_max=40)
     killed, run_seconds = 0, 0.0
-    for number in range(KILLS + 1):
+    # the first run is not killed: it tells how long a run takes; a machine that is busy then and idle later lets some
+    # of the others end by themselves
+    for number in itertools.takewhile(lambda number: killed < KILLS and number <= 4 * KILLS, itertools.count()):
         for segment_no in (2 * number, 2 * number + 1):
             hour = HOUR + timedelta(hours=number // 3)
             exporting.database.load(events(30, seed=segment_no), segment_no=segment_no, hour=hour, second=segment_no)
@@ -71,11 +74,11 @@ def test_killed_at_any_moment(exporting: Exporting, bucket: Bucket) -> None:
             process.kill()
         code = process.wait()
         killed += code == -signal.SIGKILL
-        run_seconds = run_seconds or time.monotonic() - started_at
+        run_seconds = time.monotonic() - started_at if code == 0 else run_seconds
     outcome = exporting.run()
 
     assert ({}, 0) == (outcome.failed, outcome.pending)
-    assert killed > KILLS / 2
+    assert KILLS == killed
     for objects in (exporting.bucket.objects(), bucket.objects()):
         check(objects)
         assert len(listed(objects)) == len(set(listed(objects)))
