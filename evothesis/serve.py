@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -206,13 +207,14 @@ def _announce(config: Config, scope: Scope) -> None:
     if scope.demo_port is None:
         return
     operator = f"http://{_reachable(config.admin.host)}:{config.admin.port}"
+    program = "evothesis" if shutil.which("evothesis") else sys.argv[0]  # in a checkout it is on no path
     print(  # noqa: T201 - the demo's welcome is for the person who started it
         f"""
   Demo site    http://127.0.0.1:{scope.demo_port}/          visit it, click about
   Collector    {public}{config.server.collect_path}
   Events       curl -H 'Authorization: Bearer {config.admin.token}' {operator}/events/recent
-  Deliver      evothesis export                 writes Parquet into {config.export.destination[0].url}
-  Bill         evothesis usage
+  Deliver      {program} export                 writes Parquet into {config.export.destination[0].url}
+  Bill         {program} usage
   Stop         Ctrl-C
 """,
         flush=True,
