@@ -107,9 +107,14 @@ def test_read_only(disk: Path, appliance_on_disk: Appliance, make_oracle: MakeOr
     oracle = make_oracle(appliance, connections=4, events_per_second=EVENTS_PER_SECOND)
     oracle.run()
     wait_for_acks(oracle)
-    # a file that is open for writing stays so: this is all that the kernel does to a file system in use
-    command("mount", "--bind", str(disk), str(disk))
-    command("mount", "-o", "remount,bind,ro", str(disk))
+    # a file that is open for writing stays so: this is all that the kernel does to a file system in use. It is made
+    # read-only at another place, where nobody can open a file meanwhile.
+    aside = disk.with_name("aside")
+    aside.mkdir()
+    command("mount", "--bind", str(disk), str(aside))
+    command("mount", "-o", "remount,bind,ro", str(aside))
+    command("mount", "--bind", str(aside), str(disk))
+    command("umount", str(aside))
     pid = appliance.kill("evothesis: collector 0")
     appliance.kill("evothesis: loader")
     eventually(lambda: collect(appliance.url, PROBE).status == 503)  # each time over a new connection
