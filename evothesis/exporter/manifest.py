@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -77,11 +79,18 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
 
 
 def _make(path: Path) -> Ed25519PrivateKey:
-    key = Ed25519PrivateKey.generate()
+    """A new key, under its name only when it is whole: half of one would stop every later export."""
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # mode 0600
+        file.write(pem)
         file.flush()
         os.fsync(file.fileno())
-    return key
+        with suppress(FileExistsError):  # another export was quicker: its key is the one
+            os.link(file.name, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return signing_key(path)

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -197,3 +199,18 @@ def test_key_of_a_manifest() -> None:
     assert ["manifests/00000001.json", "manifests/00000012.json", "manifests/12345678.json"] == [
         manifest.key_of(sequence) for sequence in (1, 12, 12_345_678)
     ]
+
+
+def test_key_of_many_exports(tmp_path: Path) -> None:
+    """First exports that begin at the same moment sign with one key, and leave nothing else beside it."""
+    barrier = Barrier(8)
+
+    def begin(_: int) -> bytes:
+        barrier.wait()
+        return manifest.signing_key(tmp_path / "keys" / "signing.key").private_bytes_raw()
+
+    with ThreadPoolExecutor(8) as threads:
+        keys = set(threads.map(begin, range(8)))
+
+    assert 1 == len(keys)
+    assert ["signing.key"] == [file.name for file in (tmp_path / "keys").iterdir()]
