@@ -24,16 +24,19 @@ from benchmarks.sampler import Sampler
 from benchmarks.systems import ROOT, Database, free_port
 from evothesis import listener, pg
 from evothesis.collector.commit import Committer
-from evothesis.collector.http import Collector
+from evothesis.collector.server import Server as CollectorServer
 from evothesis.config import Config, Limits, Server, Spool
 from evothesis.loader.content import read
-from evothesis.loader.dedup import Candidate, judge
+from evothesis.loader.dedup import judge
 from evothesis.loader.load import load
 from evothesis.loader.store import store
 from evothesis.spool.segments import Segment, sealed
 
 STAGES = {
     "collector/http": "HTTP",
+    "collector/connection": "HTTP",
+    "collector/message": "HTTP",
+    "collector/reception": "HTTP",
     "collector/limits": "HTTP",
     "listener": "HTTP",
     "others": "HTTP",
@@ -71,9 +74,7 @@ class Collected:
         committer = Committer(self._config.spool)
         await committer.open()
         writing = asyncio.create_task(committer.run())
-        application = Collector(self._config, committer, salt=secrets.token_bytes(16)).application()
-        server = self._config.server
-        runner = await listener.listen(application, server.host, server.port, shared=True)
+        server = await CollectorServer.open(self._config, committer, salt=secrets.token_bytes(16))
         await self._send(max(100, self._requests // 5))  # warm up
         gc.collect()
         gc.freeze()
@@ -82,7 +83,7 @@ class Collected:
             self.events = await self._send(self._requests)
             self.main_seconds = time.thread_time() - main
             self.thread_seconds = time.process_time() - cpu - self.main_seconds
-        await runner.cleanup()
+        await server.close()
         committer.close()
         await writing
 
@@ -138,8 +139,7 @@ class Loaded:
         connection.execute("select ensure_partitions(%(day)s)", {"day": content.day})
         with connection.transaction(force_rollback=True):
             before = self._look()
-            candidates = [Candidate(idx, row.key, row.fingerprint) for idx, row in content.rows]
-            verdict = judge(connection, candidates, content.day)
+            verdict = judge(connection, content.rows, content.day, expects_duplicates=False)
             before = self._note("dedup", before, rows)
             store(connection, segment, content, verdict, careful=False)
             self._note("COPY", before, rows)

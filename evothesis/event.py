@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -113,14 +113,11 @@ def derived_id(raw: bytes, *said: str | int | None) -> str:
 
 
 def _copy_text(texts: tuple[str | None, ...]) -> str:
-    line = "\t".join([_NULL if text is None else text for text in texts])
-    if (
-        "\n" not in line
-        and "\r" not in line
-        and line.count("\t") == len(texts) - 1
-        and line.count("\\") == texts.count(None)
-    ):
-        return line
+    if None not in texts:
+        told = cast(tuple[str, ...], texts)
+        text = "".join(told)
+        if "\\" not in text and "\t" not in text and "\n" not in text and "\r" not in text:
+            return "\t".join(told)
     return "\t".join([_NULL if text is None else _escape(text) for text in texts])
 
 

@@ -47,8 +47,15 @@ async def pulse_until(stopped: asyncio.Event, pulse: Callable[[], None]) -> None
             await asyncio.wait_for(stopped.wait(), PULSE_SECONDS)
 
 
-async def listen(application: web.Application, host: str, port: int, *, shared: bool = False) -> web.AppRunner:
-    """Begin to serve. `shared`: other processes listen on the same port, the kernel spreads connections over them."""
+async def listen(application: web.Application, host: str, port: int) -> web.AppRunner:
+    """Begin to serve on one socket."""
+    runner = await prepare(application)
+    await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    return runner
+
+
+async def prepare(application: web.Application) -> web.AppRunner:
+    """All but the socket."""
     runner = web.AppRunner(
         application,
         access_log=None,
@@ -60,5 +67,4 @@ async def listen(application: web.Application, host: str, port: int, *, shared: 
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
-    await web.TCPSite(runner, host, port, reuse_port=shared or None, backlog=BACKLOG).start()
     return runner

@@ -28,7 +28,7 @@ from evothesis import listener, pg
 from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.commit import Committer
-from evothesis.collector.http import Collector
+from evothesis.collector.server import Server
 from evothesis.config import Config
 from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
@@ -119,11 +119,10 @@ def _collect(config: Config, salt: bytes, pulse: Pulse) -> None:
         await committer.open()
         writing = asyncio.create_task(committer.run())
         broken = asyncio.create_task(committer.broken.wait())
-        application = Collector(config, committer, salt=salt).application()
-        runner = await listener.listen(application, config.server.host, config.server.port, shared=True)
+        server = await Server.open(config, committer, salt=salt)
         serving = asyncio.create_task(listener.pulse_until(stopped, pulse))
         await asyncio.wait([broken, serving, writing], return_when=asyncio.FIRST_COMPLETED)
-        await runner.cleanup()
+        await server.close()
         if committer.broken.is_set():
             message = "the spool cannot be written"
             raise EvothesisError(message)

@@ -72,8 +72,8 @@ class Committer:
         """Claim a folder of the spool and recover it; when there is no room, `run` goes on trying."""
         await self._check(time.monotonic())
 
-    async def append(self, payload: bytes, rows: int, received_at: datetime) -> None:
-        """Return when the entry is on disk. Raises SpoolError when it is not: the sender must try again."""
+    def append(self, payload: bytes, rows: int, received_at: datetime) -> asyncio.Future[None]:
+        """Done when the entry is on disk. Raises SpoolError, now or then, when it is not: the sender must try again."""
         if self.refusal:
             # a new one: each raise would add its traceback, and the request that it holds, to the same object
             raise type(self.refusal)(str(self.refusal))
@@ -81,7 +81,7 @@ class Committer:
         hour = received_at.replace(minute=0, second=0, microsecond=0)
         self._waiting.append(_Waiting(payload, rows, hour, durable))
         self._arrived.set()
-        await durable
+        return durable
 
     async def run(self) -> None:
         """Write until `close` was called and nothing waits, then seal; or until the disk failed."""

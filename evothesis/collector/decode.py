@@ -51,7 +51,7 @@ class EventError(Exception):
 class Inherited(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What a batch says for all its events, beside the members of the batch itself."""
 
-    event_type: str = "batch"
+    event_type: str = ""
     batch_id: Json = None
     sent_at: Json = None
     session_id: Text | None = None
@@ -95,12 +95,14 @@ def decode(data: bytes) -> Envelope:
     """The events of a body: one, or those of a batch. Raises EnvelopeError."""
     try:
         data.decode()  # msgspec does not look into texts that it passes over
-        if _decode_head(data).event_type != "batch":
-            return Envelope([data], _NOTHING)
         try:
             batch = _decode_batch(data)
         except msgspec.ValidationError:
-            return _with_extras(data)
+            if _decode_head(data).event_type == "batch":
+                return _with_extras(data)
+            return Envelope([data], _NOTHING)
+        if batch.event_type != "batch":
+            return Envelope([data], _NOTHING)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if isinstance(error, msgspec.ValidationError):
             raise EnvelopeError(400, "envelope_invalid", f"the body must be an event or a batch: {error}") from error

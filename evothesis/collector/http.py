@@ -1,48 +1,44 @@
-"""HTTP: the public listener. Reads a request, asks the steps, answers; the only file that knows status codes."""
+"""HTTP: the routes of the public listener, as aiohttp serves them.
+
+A plain `POST` of events seldom comes here: `connection` answers it. What it does not know does.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-import msgspec
 from aiohttp import web
 
 from evothesis import heartbeat
-from evothesis.collector import intake
 from evothesis.collector.commit import Committer
 from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
-from evothesis.collector.limits import Limiter, address_prefix
-from evothesis.collector.parse import site_of
+from evothesis.collector.reception import (
+    BODY_SECONDS_MAX,
+    CORS,
+    Failure,
+    Receipt,
+    Reception,
+    demand_type,
+    encode,
+    failure,
+)
 from evothesis.collector.script import Script
 from evothesis.config import Config
-from evothesis.errors import SpoolError
-from evothesis.event import encode_entry
 
-log = logging.getLogger(__name__)
-
-BODY_SECONDS_MAX = 10  # for the whole body, so that a drip cannot hold a connection
-RETRY_AFTER_SECONDS = 5
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Collector:
     """The routes and what they share."""
 
-    def __init__(self, config: Config, committer: Committer, *, salt: bytes) -> None:
-        """`salt` hides addresses when [privacy] ip is "hash"; it never leaves the memory."""
+    def __init__(self, config: Config, committer: Committer, reception: Reception) -> None:
+        """`committer` knows whether events can be taken."""
         self._config = config
         self._committer = committer
-        self._salt = salt
-        self._per_address = Limiter(config.limits.per_address)
-        self._per_site = Limiter(config.limits.per_site)
-        self._proxies = [ipaddress.ip_network(proxy) for proxy in config.server.proxies]
+        self._reception = reception
         self._script = Script.load(script_path=config.server.script_path, collect_path=config.server.collect_path)
 
     def application(self) -> web.Application:
@@ -60,40 +56,36 @@ class Collector:
 
     async def collect(self, request: web.Request) -> web.Response:
         """POST of an event or a batch; answered when everything accepted is on disk."""
-        peer = self._peer(request)
-        page = _page(request)
-        self._refuse_excess(peer, page)
-        if request.content_type not in ("application/json", "text/plain"):
-            raise EnvelopeError(415, "content_type_unsupported", "Content-Type may be application/json or text/plain")
+        head = self._reception.head(request.raw_headers, request.remote)
+        self._reception.admit(head)
+        demand_type(head)
         try:
             async with asyncio.timeout(BODY_SECONDS_MAX):
                 body = await request.read()
         except TimeoutError as error:
             raise EnvelopeError(408, "body_too_slow", f"the body took over {BODY_SECONDS_MAX} s") from error
-        taken = intake.take(self._request(request, body, peer, page), self._config.privacy, salt=self._salt)
-        await self._keep(taken)
-        return web.Response(body=_encode(taken.answer), content_type="application/json", headers=_CORS)
+        receipt = self._reception.take(head, body)
+        await _kept(receipt)
+        return web.Response(body=receipt.body, content_type="application/json", headers=CORS)
 
     async def preflight(self, _request: web.Request) -> web.Response:
         """OPTIONS, which browsers send before a body that is not plain text."""
-        headers = {**_CORS, "Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
+        headers = {**CORS, "Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
         return web.Response(
             status=204, headers={**headers, "Access-Control-Allow-Headers": "Content-Type, Content-Encoding"}
         )
 
     async def pixel(self, request: web.Request) -> web.Response:
         """GET of the image that counts a page view without JavaScript."""
-        peer = self._peer(request)
-        page = _header(request, "Referer")
-        self._refuse_excess(peer, page)
-        event = {"eventType": "pageview", "url": request.query.get("url") or page, "data": {"pixel": True}}
+        head = self._reception.head(request.raw_headers, request.remote)._replace(encoding="", origin=None)
+        self._reception.admit(head)
+        event = {"eventType": "pageview", "url": request.query.get("url") or head.page, "data": {"pixel": True}}
         if site := request.query.get("site"):
             event["siteId"] = site
         document = {name: value for name, value in event.items() if value is not None}
         # no one can see two views of one page by one client apart but by their time
         document["timestamp"] = datetime.now(UTC).isoformat()
-        asked = self._request(request, _encode(document), peer, page)._replace(encoding="")
-        await self._keep(intake.take(asked, self._config.privacy, salt=self._salt))
+        await _kept(self._reception.take(head, encode(document)))
         return web.Response(body=PIXEL, content_type="image/gif", headers={"Cache-Control": "no-store"})
 
     async def health(self, _request: web.Request) -> web.Response:
@@ -114,75 +106,15 @@ class Collector:
         }
         return web.Response(
             status=503 if trouble else 200,
-            body=_encode(report),
+            body=encode(report),
             content_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
 
-    def _request(self, request: web.Request, body: bytes, peer: str | None, page: str | None) -> intake.Request:
-        headers = request.headers
-        return intake.Request(
-            received_at=datetime.now(UTC),
-            body=body,
-            encoding=headers.get("Content-Encoding", "").lower(),
-            peer=peer,
-            user_agent=_header(request, "User-Agent"),
-            page=page,
-            refuses=headers.get("DNT") == "1" or headers.get("Sec-GPC") == "1",
-        )
 
-    async def _keep(self, taken: intake.Taken) -> None:
-        entry = taken.entry
-        if entry.rows or entry.rejected or entry.withheld:
-            rows = len(entry.rows) + len(entry.rejected)
-            await self._committer.append(encode_entry(entry), rows, entry.received_at)
-
-    def _refuse_excess(self, peer: str | None, page: str | None) -> None:
-        limits = self._config.limits
-        if not (limits.per_address or limits.per_site):
-            return
-        now = time.monotonic()
-        wait = max(
-            self._per_address.wait_seconds(address_prefix(peer), now), self._per_site.wait_seconds(site_of(page), now)
-        )
-        if wait:
-            raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client or site")
-
-    def _peer(self, request: web.Request) -> str | None:
-        """The client's address: the connection's, or the last one in X-Forwarded-For that is no proxy of ours."""
-        peer = request.remote
-        if not self._proxies:
-            return peer
-        forwarded = [part.strip() for line in request.headers.getall("X-Forwarded-For", ()) for part in line.split(",")]
-        while peer and forwarded and self._is_proxy(peer):
-            peer = forwarded.pop()
-        return peer
-
-    def _is_proxy(self, peer: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(peer)
-        except ValueError:
-            return False
-        return any(ip in network for network in self._proxies)
-
-
-# no credentials, ever: any origin may send, none may read anything but its own receipt
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Retry-After",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
-
-
-def _page(request: web.Request) -> str | None:
-    origin = _header(request, "Origin")
-    return origin if origin and origin != "null" else _header(request, "Referer")
-
-
-def _header(request: web.Request, name: str) -> str | None:
-    """A header as text that can be stored: bytes that are not UTF-8 arrive as lone surrogates."""
-    value = request.headers.get(name)
-    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd") if value else None
+async def _kept(receipt: Receipt) -> None:
+    if receipt.durable:
+        await receipt.durable
 
 
 @web.middleware
@@ -191,29 +123,23 @@ async def _answers_errors(
 ) -> web.StreamResponse:
     try:
         return await handler(request)
-    except EnvelopeError as error:
-        return _error(error.status, error.code, error.message)
-    except SpoolError as error:
-        return _error(503, "not_accepting", str(type(error).__doc__))
     except web.HTTPException as error:
         code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status, "refused")
-        response = _error(error.status, code, error.reason)
+        response = _refusal(Failure(error.status, code, error.reason))
         if allow := error.headers.get("Allow"):
             response.headers["Allow"] = allow
         return response
     except (ConnectionError, web.RequestPayloadError):
-        return _error(400, "body_incomplete", "the body ended too early")
-    except Exception:
-        log.exception("Request failed.")
-        return _error(503, "failed", "the request could not be handled")
+        return _refusal(Failure(400, "body_incomplete", "the body ended too early"))
+    except Exception as error:  # noqa: BLE001 - whatever it is, no sender is told more than that it failed
+        return _refusal(failure(error))
 
 
-def _error(status: int, code: str, message: str) -> web.Response:
-    body = _encode({"error": {"code": code, "message": message}})
-    response = web.Response(status=status, body=body, content_type="application/json", headers=_CORS)
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if status in (408, 413):
+def _refusal(failed: Failure) -> web.Response:
+    response = web.Response(
+        status=failed.status, body=failed.body, content_type="application/json", headers=failed.headers
+    )
+    if failed.status in (408, 413):
         response.force_close()  # the rest of the body is not read
     return response
 

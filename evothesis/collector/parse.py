@@ -16,6 +16,7 @@ IDENTIFIER_LENGTH_MAX = 100
 PATH_LENGTH_MAX = 500
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
+_BROWSERS = "2026-11-22T09:00:00.123Z"  # the form of Date.toISOString, which needs no other form
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # years 1 and 9999 leave the range of datetime, and of readers, when an offset is applied
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -105,9 +106,12 @@ def _timestamp(value: str | int | None, received_at: datetime) -> str:
     """The moment as ISO 8601 in UTC."""
     if value is None:
         return received_at.isoformat()
+    said = None
     try:
         if isinstance(value, str):
             moment = msgspec.convert(value, datetime)
+            if len(value) == len(_BROWSERS) and value[10] == "T" and value[-1] == "Z":
+                said = value
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         else:
             moment = _EPOCH + timedelta(milliseconds=value)
@@ -116,7 +120,7 @@ def _timestamp(value: str | int | None, received_at: datetime) -> str:
         raise EventError(code="timestamp_invalid", message=message) from error
     if not _EARLIEST <= moment < _LATEST:
         raise EventError(code="timestamp_out_of_range", message="timestamp must lie between the years 1900 and 9000")
-    return moment.isoformat()
+    return said or moment.isoformat()
 
 
 def _path_of(url: str | None) -> str | None:

@@ -44,7 +44,8 @@ def read(segment: Segment) -> Content:
     moments = [entry.received_at for _, entry in entries] or [datetime.fromtimestamp(segment.path.stat().st_mtime, UTC)]
     withheld: Counter[str] = Counter()
     for _, entry in entries:
-        withheld.update(entry.withheld)
+        if entry.withheld:
+            withheld.update(entry.withheld)
     return Content(
         # of the sound frames: bytes that never counted may be gone after a crash
         sha256=hashlib.sha256(b"".join(part.payload for part in parts if isinstance(part, Frame))).digest(),

@@ -9,13 +9,19 @@ from __future__ import annotations
 from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.content import Content
-from evothesis.loader.dedup import Candidate, Verdict, judge
+from evothesis.loader.dedup import Verdict, judge
 from evothesis.loader.fit import fitted
 from evothesis.loader.store import store
 from evothesis.loader.tally import Tally, tally
 from evothesis.spool.segments import Segment
 
-POSITION = "select next_segment_no from writers where writer = %(writer)s for update"
+POSITION = """
+-- a writer's segments resemble each other: what the last one held is expected of the next
+select w.next_segment_no,
+       coalesce((select l.duplicate > 0 from loads l
+                  where l.writer = w.writer and l.segment_no = w.next_segment_no - 1), false) as had_duplicates
+  from writers w where w.writer = %(writer)s for update of w
+"""
 BEFORE = "select sha256 from loads where writer = %(writer)s and segment_no = %(segment_no)s"
 ADOPT = "insert into writers (writer) values (%(writer)s) on conflict do nothing"
 ADVANCE = """
@@ -60,8 +66,11 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
         if segment.segment_no > position["next_segment_no"]:
             message = f"segment {position['next_segment_no']} of writer {segment.writer} is missing from the spool"
             raise LoadError(message, hint="bring the file back, or give it up with `evothesis accept-loss`")
-        candidates = [Candidate(idx, row.key, row.fingerprint) for idx, row in content.rows]
-        verdict = judge(connection, candidates, content.day) if candidates else Verdict(set(), set())
+        verdict = (
+            judge(connection, content.rows, content.day, expects_duplicates=position["had_duplicates"])
+            if content.rows
+            else Verdict(set(), set())
+        )
         refused = store(connection, segment, content, verdict, careful=careful)
         _count(connection, segment, content, verdict, refused)
         if connection.execute(ADVANCE, name).rowcount != 1:

@@ -1,0 +1,44 @@
+"""Server: a committer and the configuration in, a collector that listens out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from aiohttp import web
+
+from evothesis import listener
+from evothesis.collector.commit import Committer
+from evothesis.collector.connection import Door
+from evothesis.collector.http import Collector
+from evothesis.collector.reception import Reception
+from evothesis.config import Config
+
+
+class Server:
+    """The public listener of one process. Others listen on the same port; the kernel spreads connections over them."""
+
+    def __init__(self, door: Door, runner: web.AppRunner, sockets: asyncio.Server) -> None:
+        """Made by `open`."""
+        self._door = door
+        self._runner = runner
+        self._sockets = sockets
+        self._sweeping = asyncio.create_task(door.sweep())
+
+    @classmethod
+    async def open(cls, config: Config, committer: Committer, *, salt: bytes) -> Self:
+        """Listen. `salt` hides addresses when [privacy] ip is "hash"."""
+        reception = Reception(config, committer, salt=salt)
+        runner = await listener.prepare(Collector(config, committer, reception).application())
+        assert runner.server is not None  # noqa: S101 - it was prepared
+        door = Door(reception, config.server.collect_path, runner.server)
+        sockets = await asyncio.get_running_loop().create_server(
+            door, config.server.host, config.server.port, reuse_port=True, backlog=listener.BACKLOG
+        )
+        return cls(door, runner, sockets)
+
+    async def close(self) -> None:
+        """Take no more connections nor requests; returns when those under way are answered."""
+        self._sockets.close()
+        self._sweeping.cancel()
+        await asyncio.gather(self._door.close(seconds_max=listener.SHUTDOWN_SECONDS), self._runner.cleanup())
