@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import LiteralString
 
 import msgspec
 import psycopg
 import pytest
+from psycopg import sql
 
 from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.accept import Gap, accept, gaps
 from evothesis.loader.keep import Keeper
+from evothesis.spool.writer import Writer
 from tests.appliance import eventually
 from tests.fix_world import NOW, World, entry, event
 
 HOUR = timedelta(hours=1)
+
+LOADS_BY_NUMBER = "select writer, segment_no, sha256, hour, accepted from loads order by writer, segment_no"
 
 
 def connect(world: World) -> pg.Connection:
@@ -85,6 +90,47 @@ def test_no_budget(world: World) -> None:
     world.load()
 
     assert [] == kept(world)
+
+
+def forget_all(world: World, *, after: int) -> None:
+    """Leave in the database what a backup would hold that was taken after that many segments of the world's writer."""
+    with psycopg.connect(world.database) as connection:
+        for table in (sql.Identifier("events_log"), sql.Identifier("loads"), sql.Identifier("usage_ledger")):
+            connection.execute(sql.SQL("delete from {} where segment_no >= %s").format(table), [after])
+        connection.execute("truncate dedup_keys")
+        connection.execute("update writers set next_segment_no = %s", [after])
+
+
+@pytest.mark.parametrize("step", [-HOUR, -30 * HOUR])
+def test_clock_set_back(world: World, step: timedelta) -> None:
+    """Whatever a clock that was set back made of the hours, everything that the database forgot is loaded again."""
+    for number in range(6):
+        world.put(entry(event(number), at=NOW + step * (number // 3)))
+        world.load()
+    before = world.rows(LOADS_BY_NUMBER)
+    forget_all(world, after=2)
+    world.load()
+
+    assert 6 == len(before)
+    assert before == world.rows(LOADS_BY_NUMBER)
+
+
+def test_times_that_were_lost(world: World) -> None:
+    """A spool that was copied without its files' times is loaded again, each writer in its order."""
+    other = Writer.claim(world.spool)
+    for number in range(4):
+        world.put(entry(event(number)))
+        world.put(entry(event(10 + number)), writer=other)
+    other.close()
+    world.load()
+    before = world.rows(LOADS_BY_NUMBER)
+    for at, path in enumerate(sorted(world.spool.glob("*/loaded/*/*"), reverse=True)):
+        os.utime(path, ns=(at, at))
+    forget_all(world, after=1)
+    world.load()
+
+    assert 8 == len(before)
+    assert before == world.rows(LOADS_BY_NUMBER)
 
 
 def lose(world: World) -> Gap:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import defaultdict
 from datetime import datetime
+from heapq import merge
+from operator import attrgetter
 from pathlib import Path
 
 from evothesis import pg
@@ -52,17 +55,11 @@ class Keeper:
         would have other rows than the files that were made of them.
         """
         positions = {row["writer"]: row["next_segment_no"] for row in connection.execute(POSITIONS).fetchall()}
-        found: list[Segment] = []
-        done: set[int] = set()
-        for hour in reversed(kept_hours(self._spool)):
-            if hour.writer in done:
-                continue
-            segments = kept_segments(hour)
-            missing = [segment for segment in segments if segment.segment_no >= positions.get(hour.writer, 0)]
-            found += missing
-            if len(missing) < len(segments):
-                done.add(hour.writer)
-        return sorted(found, key=lambda segment: segment.changed_at_nanoseconds)
+        found: dict[int, list[Segment]] = defaultdict(list)
+        for hour in kept_hours(self._spool):
+            found[hour.writer] += kept_segments(hour, positions.get(hour.writer, 0))
+        # a clock may have been set back, and a copy may have other times: a writer's own order is that of its numbers
+        return list(merge(*map(sorted, found.values()), key=attrgetter("changed_at_nanoseconds")))
 
     def sweep(self, connection: pg.Connection) -> None:
         """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones."""

@@ -74,9 +74,9 @@ def kept_hours(spool: Path) -> list[KeptHour]:
     )
 
 
-def kept_segments(hour: KeptHour) -> list[Segment]:
-    """The loaded segments of an hour, by number."""
-    return sorted(_files(hour.path, hour.writer, {LOADED, DAMAGED}))
+def kept_segments(hour: KeptHour, first_no: int = 0) -> list[Segment]:
+    """The loaded segments of an hour whose numbers are not below `first_no`, by number."""
+    return sorted(_files(hour.path, hour.writer, {LOADED, DAMAGED}, first_no))
 
 
 def _segments(spool: Path, suffixes: set[str]) -> Iterator[Segment]:
@@ -87,9 +87,9 @@ def _segments(spool: Path, suffixes: set[str]) -> Iterator[Segment]:
             yield from _files(folder, int(folder.name), suffixes)
 
 
-def _files(folder: Path, writer: int, suffixes: set[str]) -> Iterator[Segment]:
+def _files(folder: Path, writer: int, suffixes: set[str], first_no: int = 0) -> Iterator[Segment]:
     for file in folder.iterdir():
-        if file.suffix in suffixes and file.stem.isdigit():
+        if file.suffix in suffixes and file.stem.isdigit() and int(file.stem) >= first_no:
             try:
                 status = file.stat()
             except FileNotFoundError:  # it changed its state between the listing and the look
