@@ -15,6 +15,7 @@ from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.accept import Gap, accept, gaps
 from evothesis.loader.keep import Keeper
+from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
 from tests.fix_world import NOW, World, entry, event
@@ -77,6 +78,20 @@ def test_sizes_are_remembered(world: World) -> None:
     keeper = Keeper(world.spool, 3 * 4096)
     with connect(world) as connection:
         keeper.sweep(connection)
+        keeper.sweep(connection)
+
+    assert before[1:] == kept(world)
+
+
+def test_hour_that_comes_back(world: World) -> None:
+    """An hour that is over counts with what it is given when the clock is set back into it."""
+    before = fill(world, 2)
+    keeper = Keeper(world.spool, 4 * 4096)
+    with connect(world) as connection:
+        keeper.sweep(connection)
+        for number in range(3):
+            world.put(entry(event(10 + number)))
+            keeper.put(sealed(world.spool)[0], NOW - 2 * HOUR, is_damaged=False)
         keeper.sweep(connection)
 
     assert before[1:] == kept(world)

@@ -41,12 +41,13 @@ class Keeper:
         self._spool = spool
         self._bytes_max = bytes_max
         self._put_at = 0
-        self._bytes: dict[KeptHour, int] = {}  # of hours that are over; only the newest of a writer can grow
+        self._bytes: dict[Path, int] = {}  # by an hour's folder, until another segment is put there
 
     def put(self, segment: Segment, hour: datetime, *, is_damaged: bool) -> None:
         """Put a segment aside that was loaded just now; times never go back, so that they tell the order."""
         self._put_at = max(self._put_at + 1, time.time_ns())
-        keep(segment, hour, is_damaged=is_damaged, at_nanoseconds=self._put_at)
+        folder = keep(segment, hour, is_damaged=is_damaged, at_nanoseconds=self._put_at)
+        self._bytes.pop(folder, None)
 
     def forgotten(self, connection: pg.Connection) -> list[Segment]:
         """Loaded segments that the database does not have, in the order in which they were loaded.
@@ -64,8 +65,7 @@ class Keeper:
     def sweep(self, connection: pg.Connection) -> None:
         """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones."""
         hours = kept_hours(self._spool)
-        newest = {hour.writer: hour for hour in hours}
-        sizes = {hour: self._size(hour, is_over=newest[hour.writer] != hour) for hour in hours}
+        sizes = {hour: self._size(hour) for hour in hours}
         excess = max(sum(sizes.values()) - self._bytes_max, self.bytes_wanted())
         removals = REMOVALS_MAX
         exported: dict[int, int] | None = None
@@ -85,7 +85,7 @@ class Keeper:
                 segment.path.unlink()
             removals -= min(removals, len(segments))
             excess -= sizes[hour]
-            self._bytes.pop(hour, None)
+            self._bytes.pop(hour.path, None)
             if not any(hour.path.iterdir()):
                 hour.path.rmdir()
 
@@ -95,10 +95,8 @@ class Keeper:
         wanted = min(FREE_BYTES_MIN, disk.f_blocks * disk.f_frsize * FREE_SHARE_MIN)
         return int(wanted) - disk.f_bavail * disk.f_frsize
 
-    def _size(self, hour: KeptHour, *, is_over: bool) -> int:
-        if hour not in self._bytes:
+    def _size(self, hour: KeptHour) -> int:
+        if hour.path not in self._bytes:
             blocks = sum(-(-segment.size_bytes // BLOCK_BYTES) for segment in kept_segments(hour))
-            if not is_over:
-                return blocks * BLOCK_BYTES
-            self._bytes[hour] = blocks * BLOCK_BYTES
-        return self._bytes[hour]
+            self._bytes[hour.path] = blocks * BLOCK_BYTES
+        return self._bytes[hour.path]

@@ -57,12 +57,13 @@ def backlog(spool: Path) -> Backlog:
     return Backlog(sum(segment.size_bytes for segment in segments), oldest / 1e9 if oldest else None)
 
 
-def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> None:
-    """Put a segment aside whose events are committed; its file's time becomes that of the load."""
+def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> Path:
+    """Put a segment aside whose events are committed; its file's time becomes that of the load. Returns the folder."""
     folder = segment.path.parent / KEPT / f"{hour:%Y%m%d%H}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     os.utime(segment.path, ns=(at_nanoseconds, at_nanoseconds))
     segment.path.rename(folder / f"{segment.path.stem}{DAMAGED if is_damaged else LOADED}")
+    return folder
 
 
 def kept_hours(spool: Path) -> list[KeptHour]:
