@@ -164,6 +164,25 @@ def test_gaps(world: World) -> None:
         assert [gap] == gaps(connection, world.spool)
 
 
+def test_gap_before_kept(world: World) -> None:
+    """After a restore only what is in neither place is given up: what was kept behind it is loaded again."""
+    for number in range(4):
+        world.put(entry(event(number)))
+        world.load()
+    next(world.spool.glob("*/loaded/*/000000000001.loaded")).unlink()
+    forget_all(world, after=1)
+    gap = Gap(world.writer.writer, 1, 1)
+    with connect(world) as connection:
+        found = gaps(connection, world.spool)
+        accept(connection, gap, actor="anna", reason="the budget was small")
+        world.load()
+        left = gaps(connection, world.spool)
+
+    assert [gap] == found
+    assert [0, 2, 3] == sorted(number for number, _ in world.stored())
+    assert [] == left
+
+
 def test_no_gap(world: World) -> None:
     """A writer that misses nothing is not named."""
     world.put(entry(event(1)))

@@ -9,9 +9,9 @@ from psycopg.types.json import Jsonb
 
 from evothesis import pg
 from evothesis.errors import LoadError
+from evothesis.loader.keep import POSITIONS, forgotten
 from evothesis.spool.segments import sealed
 
-POSITION = "select next_segment_no from writers where writer = %(writer)s"
 ADOPT = "insert into writers (writer) values (%(writer)s) on conflict do nothing"
 GIVE_UP = """
 -- a row for each lost number, so that exports and invoices cover numbers without a gap
@@ -35,12 +35,14 @@ class Gap(NamedTuple):
 
 
 def gaps(connection: pg.Connection, spool: Path) -> list[Gap]:
-    """What writers wait for in vain."""
+    """What writers wait for in vain: after a restore they wait for what was kept too."""
+    present = [*forgotten(connection, spool), *sealed(spool)]
+    oldest = {segment.writer: segment.segment_no for segment in sorted(present, reverse=True)}
+    # asked for last: what a loader moves meanwhile must not look missing
+    positions = {row["writer"]: row["next_segment_no"] for row in connection.execute(POSITIONS).fetchall()}
     found = []
-    oldest = {segment.writer: segment.segment_no for segment in reversed(sealed(spool))}
     for writer, segment_no in sorted(oldest.items()):
-        row = connection.execute(POSITION, {"writer": writer}).fetchone()
-        position = row["next_segment_no"] if row else 0
+        position = positions.get(writer, 0)
         if position < segment_no:
             found.append(Gap(writer, position, segment_no - 1))
     return found

@@ -33,6 +33,20 @@ select w.writer, coalesce(
 """
 
 
+def forgotten(connection: pg.Connection, spool: Path) -> list[Segment]:
+    """Loaded segments that the database does not have, in the order in which they were loaded.
+
+    The order decides which of two writers owns an event that both have received: in another one the same segments
+    would have other rows than the files that were made of them.
+    """
+    positions = {row["writer"]: row["next_segment_no"] for row in connection.execute(POSITIONS).fetchall()}
+    found: dict[int, list[Segment]] = defaultdict(list)
+    for hour in kept_hours(spool):
+        found[hour.writer] += kept_segments(hour, positions.get(hour.writer, 0))
+    # a clock may have been set back, and a copy may have other times: a writer's own order is that of its numbers
+    return list(merge(*map(sorted, found.values()), key=attrgetter("changed_at_nanoseconds")))
+
+
 class Keeper:
     """The loaded segments of a spool, within a budget of bytes."""
 
@@ -48,19 +62,6 @@ class Keeper:
         self._put_at = max(self._put_at + 1, time.time_ns())
         folder = keep(segment, hour, is_damaged=is_damaged, at_nanoseconds=self._put_at)
         self._bytes.pop(folder, None)
-
-    def forgotten(self, connection: pg.Connection) -> list[Segment]:
-        """Loaded segments that the database does not have, in the order in which they were loaded.
-
-        The order decides which of two writers owns an event that both have received: in another one the same segments
-        would have other rows than the files that were made of them.
-        """
-        positions = {row["writer"]: row["next_segment_no"] for row in connection.execute(POSITIONS).fetchall()}
-        found: dict[int, list[Segment]] = defaultdict(list)
-        for hour in kept_hours(self._spool):
-            found[hour.writer] += kept_segments(hour, positions.get(hour.writer, 0))
-        # a clock may have been set back, and a copy may have other times: a writer's own order is that of its numbers
-        return list(merge(*map(sorted, found.values()), key=attrgetter("changed_at_nanoseconds")))
 
     def sweep(self, connection: pg.Connection) -> None:
         """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones."""

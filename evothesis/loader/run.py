@@ -17,7 +17,7 @@ from evothesis.config import Spool
 from evothesis.errors import ConfigurationError, LoadError, UnreachableError
 from evothesis.loader.content import Content, read
 from evothesis.loader.dedup import forget
-from evothesis.loader.keep import Keeper
+from evothesis.loader.keep import Keeper, forgotten
 from evothesis.loader.load import load
 from evothesis.spool.segments import Segment, sealed
 
@@ -107,17 +107,17 @@ class Loader:
 
     def _load_forgotten(self, connection: pg.Connection) -> None:
         """After a restore: load again what the database lost, exactly as it was."""
-        forgotten = self._keeper.forgotten(connection)
-        if forgotten:
-            log.warning("Database is older than the spool, loading again.", extra={"segments": len(forgotten)})
-        for segment in forgotten:
+        lost = forgotten(connection, self._spool)
+        if lost:
+            log.warning("Database is older than the spool, loading again.", extra={"segments": len(lost)})
+        for segment in lost:
             try:
                 self._load(connection, segment, is_kept=True)
             except (LoadError, OSError) as error:
                 # in another order events would change places: what waits behind it waits too
                 message = f"cannot load again what the database lost: {error}"
                 raise LoadError(message, hint=getattr(error, "hint", None)) from error
-            self._beat(waiting=len(forgotten))
+            self._beat(waiting=len(lost))
 
     def _load_all(self, connection: pg.Connection, waiting: list[Segment]) -> int:
         """Load in order within each writer; a writer whose next segment fails waits, the others go on."""
