@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evothesis.errors import SpoolFullError
-from evothesis.spool.frame import HEADER, Damage, Frame, decode, encode
+from evothesis.spool.frame import HEADER, MAGIC, MAGIC_NEWER, Damage, Frame, decode, encode
 from evothesis.spool.segments import backlog, sealed
 from evothesis.spool.writer import Writer
 
@@ -218,6 +218,21 @@ def test_damage_at_the_end_of_an_open_segment(spool: Path) -> None:
     Writer.claim(spool).close()
 
     assert {(writer.writer, 0): [*FRAMES[:2], Damage(ENDS[1], len(ENCODED[2]))]} == read(spool)
+
+
+def test_newer_version(spool: Path) -> None:
+    """What a newer version left open is no torn end: it stays as it is, and another folder is written."""
+    writer = Writer.claim(spool)
+    writer.append([(b"a", 1)])
+    crash(writer)
+    path = next(writer.folder.glob("*.open"))
+    data = MAGIC_NEWER + path.read_bytes()[len(MAGIC) :]
+    path.write_bytes(data)
+    after = Writer.claim(spool)
+    after.close()
+
+    assert writer.folder != after.folder
+    assert data == path.read_bytes()
 
 
 def test_emptied_folder(spool: Path) -> None:

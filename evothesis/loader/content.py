@@ -11,7 +11,7 @@ import msgspec
 
 from evothesis.errors import LoadError
 from evothesis.event import Entry, Rejected, Row, decode_entry
-from evothesis.spool.frame import Damage, Frame, decode
+from evothesis.spool.frame import Damage, Frame, decode, is_newer
 from evothesis.spool.segments import Segment
 
 
@@ -35,9 +35,12 @@ class Content(NamedTuple):
 def read(segment: Segment) -> Content:
     """Check and unpack a segment file. Damaged stretches are left out and named.
 
-    Raises LoadError for a sound frame of a kind that this version does not know, OSError when reading fails.
+    Raises LoadError for a segment or a sound frame that this version does not know, OSError when reading fails.
     """
     data = segment.path.read_bytes()
+    if is_newer(data):
+        message = f"{segment.path} was written by a newer version"
+        raise LoadError(message, hint="upgrade the loader")
     parts = list(decode(data, segment_no=segment.segment_no))
     entries = [(part.first_row, _entry(segment, part)) for part in parts if isinstance(part, Frame)]
     # a segment with no sound frame still has its number; the file's time stands in

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAGIC = b"EVF1"  # the last byte is the version of the format
+MAGIC_NEWER = b"EVF2"  # no single flipped bit makes it of the other
 HEADER = struct.Struct("<4sIIQII")
 CHECKED_FROM = 12  # the CRC covers what stands behind it; a wrong magic or length is found without it
 PAYLOAD_BYTES_MAX = 64 * 2**20  # far above any request; a longer length is damage
@@ -58,6 +59,11 @@ def decode(data: bytes, *, segment_no: int) -> Iterator[Frame | Damage]:
         offset = damaged_from = offset + HEADER.size + len(frame.payload)
     if damaged_from < len(data):
         yield Damage(damaged_from, len(data) - damaged_from)
+
+
+def is_newer(data: bytes) -> bool:
+    """Whether a segment was written by the next version, which an operator went back from: it is not damage."""
+    return data.startswith(MAGIC_NEWER)
 
 
 def has_whole_frame(data: bytes) -> bool:

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Self
 
 from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
-from evothesis.spool.frame import Frame, decode, encode, has_whole_frame
+from evothesis.spool.frame import Frame, decode, encode, has_whole_frame, is_newer
 from evothesis.spool.segments import OPEN, SEALED
 
 log = logging.getLogger(__name__)
@@ -227,6 +227,9 @@ class Writer:
                 data += part
         finally:
             self._system.close(descriptor)
+        if is_newer(data):
+            message = f"segment {segment_no} in {self.folder} was written by a newer version"
+            raise SpoolBrokenError(message, hint="start the newer version once, it seals the segment")
         parts = list(decode(data, segment_no=segment_no))
         torn = 0 if not parts or isinstance(parts[-1], Frame) else parts[-1].size_bytes
         if torn and has_whole_frame(data[len(data) - torn :]):

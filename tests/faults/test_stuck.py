@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evothesis.event import encode_entry
-from evothesis.spool.frame import Frame, encode
+from evothesis.spool.frame import MAGIC, MAGIC_NEWER, Frame, encode
 from evothesis.spool.writer import Writer
 from tests.appliance import Appliance, eventually
 from tests.faults.loading import Loading
@@ -60,6 +60,22 @@ def test_unknown_frame(world: World, other: Writer, caplog: pytest.LogCaptureFix
     assert "cannot read" in said
     assert [0, 1, 2, 100, 101] == numbers(world)
     assert ["Writer waits."] == [one.message for one in caplog.records if one.levelno == logging.ERROR]
+
+
+def test_newer_version(world: World, other: Writer) -> None:
+    """A segment of a newer version, from which an operator went back, is not damage: it waits for that version."""
+    path = world.put(entry(event(0)))
+    data = path.read_bytes()
+    path.write_bytes(MAGIC_NEWER + data[len(MAGIC) :])
+    with Loading(world, world.database) as loading:
+        said = str(eventually(lambda: loading.troubles[1]))
+        eventually(lambda: [100] == numbers(world))
+        path.write_bytes(data)
+        loading.wait_until_drained(LIVENESS_SECONDS_MAX)
+    other.close()
+
+    assert "newer version" in said
+    assert [0, 100] == numbers(world)
 
 
 def test_gap(world: World, other: Writer, commands: Appliance, tmp_path: Path) -> None:
