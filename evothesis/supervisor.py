@@ -137,13 +137,26 @@ class Supervisor:
 
     def _start_due(self) -> None:
         for process in self._processes():
-            if not process.pid and process.start_at <= time.monotonic():
+            if process.pid or process.start_at > time.monotonic():
+                continue
+            try:
                 self._fork(process)
+            except OSError as error:  # no memory, no descriptor, no process: for now
+                process.start_at = time.monotonic() + RESTART_SECONDS_MAX
+                log.error(  # noqa: TRY400 - the reason says it all
+                    "Process could not be started, trying again.",
+                    extra={"program": process.program.name, "reason": error.strerror},
+                )
 
     def _fork(self, process: _Process) -> None:
         read, write = os.pipe()
         parent = os.getpid()
-        process.pid = os.fork()
+        try:
+            process.pid = os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
         if process.pid == 0:
             os.close(read)
             self._become(process.program, parent, write)
