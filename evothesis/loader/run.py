@@ -97,13 +97,14 @@ class Loader:
 
     def _work(self, connection: pg.Connection) -> bool:
         """One turn; False when there is nothing to load and the loader is to stop."""
+        trouble = None
         try:
             self._tidy(connection)
         except OSError as error:  # loading needs no more than to read the spool
-            self._say_spool_error(str(error))
+            trouble = str(error)
         waiting = sealed(self._spool)
         self._beat(waiting=len(waiting))
-        return self._load_all(connection, waiting) > 0 or not self._stop.wait(POLL_SECONDS)
+        return self._load_all(connection, waiting, trouble) > 0 or not self._stop.wait(POLL_SECONDS)
 
     def _load_forgotten(self, connection: pg.Connection) -> None:
         """After a restore: load again what the database lost, exactly as it was."""
@@ -119,7 +120,7 @@ class Loader:
                 raise LoadError(message, hint=getattr(error, "hint", None)) from error
             self._beat(waiting=len(lost))
 
-    def _load_all(self, connection: pg.Connection, waiting: list[Segment]) -> int:
+    def _load_all(self, connection: pg.Connection, waiting: list[Segment], trouble: str | None) -> int:
         """Load in order within each writer; a writer whose next segment fails waits, the others go on."""
         loaded = 0
         stuck: dict[int, str] = {}
@@ -132,7 +133,7 @@ class Loader:
             except (LoadError, OSError) as error:
                 stuck[segment.writer] = str(error)
             self._beat(waiting=len(waiting) - loaded)
-        self._say_spool_error(next(iter(stuck.values()), None))
+        self._say_spool_error(next(iter(stuck.values()), trouble))
         return loaded
 
     def _say_spool_error(self, reason: str | None) -> None:

@@ -81,18 +81,23 @@ def kept_segments(hour: KeptHour, first_no: int = 0) -> list[Segment]:
 
 
 def _segments(spool: Path, suffixes: set[str]) -> Iterator[Segment]:
-    if not spool.is_dir():
-        return
-    for folder in spool.iterdir():
+    for folder in _entries(spool):
         if folder.name.isdigit():
             yield from _files(folder, int(folder.name), suffixes)
 
 
 def _files(folder: Path, writer: int, suffixes: set[str], first_no: int = 0) -> Iterator[Segment]:
-    for file in folder.iterdir():
+    for file in _entries(folder):
         if file.suffix in suffixes and file.stem.isdigit() and int(file.stem) >= first_no:
             try:
                 status = file.stat()
             except FileNotFoundError:  # it changed its state between the listing and the look
                 continue
             yield Segment(writer, int(file.stem), file, status.st_size, status.st_mtime_ns)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:  # a spool before its first event, or whose disk is not mounted
+        return []

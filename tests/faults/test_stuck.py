@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from evothesis.errors import LoadError
 from evothesis.event import encode_entry
 from evothesis.spool.frame import MAGIC, MAGIC_NEWER, Frame, encode
 from evothesis.spool.writer import Writer
@@ -122,3 +124,53 @@ def test_lost_segment_returns(world: World, commands: Appliance, tmp_path: Path)
 
     assert [0, 2] == numbers(world)
     assert segments[1].exists()
+
+
+def test_too_much_to_count(world: World, other: Writer) -> None:
+    """A segment whose counts the database cannot hold is not skipped, and no other writer waits for it."""
+    path = world.put(entry(event(0), withheld={"a.example": 2**31}))
+    with Loading(world, world.database) as loading:
+        said = str(eventually(lambda: loading.troubles[1]))
+        eventually(lambda: [100] == numbers(world))
+        world.put(entry(event(101)), writer=other)
+        eventually(lambda: [100, 101] == numbers(world))
+    other.close()
+
+    assert f"segment 0 of writer {world.writer.writer} cannot be stored: integer out of range" == said
+    assert path.exists()
+
+
+def test_kept_segment_unreadable(world: World) -> None:
+    """After a restore nothing is loaded behind a kept segment that cannot be read: events would change places."""
+    world.put(entry(event(0)))
+    world.load()
+    world.put(entry(event(1)))
+    path = next(world.spool.glob("*/loaded/*/*"))
+    data = path.read_bytes()
+    path.write_bytes(encode(Frame(0, 1, b"written by a newer version"), segment_no=0))
+    with psycopg.connect(world.database) as connection:
+        connection.execute("truncate events_log, loads, usage_ledger, dedup_keys, writers")
+    with pytest.raises(LoadError, match=r"cannot load again what the database lost: .* cannot read"):
+        world.load()
+    meanwhile = numbers(world)
+    path.write_bytes(data)
+    world.load()
+
+    assert [] == meanwhile
+    assert [0, 1] == numbers(world)
+
+
+def test_spool_away(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A spool that is gone for a while, as on a disk that is not mounted, is said once; then the loader goes on."""
+    with Loading(world, world.database) as loading:
+        world.put(entry(event(0)))
+        loading.wait_until_drained()
+        world.spool.rename(tmp_path / "elsewhere")
+        eventually(lambda: "Heartbeat not written." in caplog.messages)
+        (tmp_path / "elsewhere").rename(world.spool)
+        world.put(entry(event(1)))
+        loading.wait_until_drained()
+        eventually(lambda: loading.troubles == (None, None))
+
+    assert [0, 1] == numbers(world)
+    assert ["Writer waits."] == [one.message for one in caplog.records if one.levelno == logging.ERROR]
