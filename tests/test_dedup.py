@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import psycopg
 import pytest
 
+from evothesis.loader.dedup import WINDOW
 from evothesis.spool.writer import Writer
 from tests.fix_world import DAY, NOW, World, entry, event
 
@@ -74,3 +78,31 @@ def test_same_id_on_two_sites(world: World) -> None:
     world.load()
 
     assert [False, True] == sorted(is_reused for _, is_reused in world.stored())
+
+
+def test_retries_of_a_busy_time(world: World) -> None:
+    """Of many events whose ids follow each other in time, as browsers make them, each retry is found the next day."""
+    ids = [f"{0x0193B2F0 + number % 3:08x}{number:024x}" for number in range(60)]
+    sent = [event(number) | {"eventId": one} for number, one in enumerate(ids)]
+    world.put(entry(*sent[:30]))
+    world.put(entry(*sent, at=NOW + DAY))
+
+    world.load()
+
+    assert list(range(60)) == sorted(number for number, _ in world.stored())
+    assert [(30, 0), (30, 30)] == world.loads("accepted", "duplicate")
+
+
+def test_old_keys(world: World) -> None:
+    """The days of keys that no retry can reach, of segments that waited for long either, are dropped; no other is."""
+    today = datetime.now(UTC).date()
+    reach = 2 * WINDOW
+    with psycopg.connect(world.database) as connection:
+        for day in (today - reach - DAY, today - reach):
+            connection.execute("select ensure_partitions(%(day)s)", {"day": day})
+    query = "select min(relname) as oldest from pg_class where relname like 'dedup_keys_2%'"
+    before = world.rows(query)
+    world.load()
+
+    assert [{"oldest": f"dedup_keys_{today - reach - DAY:%Y%m%d}"}] == before
+    assert [{"oldest": f"dedup_keys_{today - reach:%Y%m%d}"}] == world.rows(query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from typing import LiteralString
@@ -14,10 +15,11 @@ from psycopg import sql
 from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.accept import Gap, accept, gaps
-from evothesis.loader.keep import Keeper
+from evothesis.loader.keep import REMOVALS_MAX, Keeper
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
+from tests.fix_appliance import MakeAppliance
 from tests.fix_world import NOW, World, entry, event
 
 HOUR = timedelta(hours=1)
@@ -70,6 +72,35 @@ def test_not_exported(world: World, caplog: pytest.LogCaptureFixture) -> None:
 
     assert [] == kept(world)
     assert 2 == caplog.messages.count("Loaded segments removed before every destination had them.")
+
+
+def test_exported(world: World, make_appliance: MakeAppliance, caplog: pytest.LogCaptureFixture) -> None:
+    """What every destination has is removed without a word."""
+    settings = {"database": {"url": world.database}, "spool": {"path": str(world.spool)}}
+    fill(world, 2)
+    done = make_appliance(settings, start=False).cli("export")
+    with connect(world) as connection:
+        Keeper(world.spool, 0).sweep(connection)
+
+    assert 0 == done.returncode, done.stderr
+    assert [] == kept(world)
+    assert [] == [one.message for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+def test_many(world: World) -> None:
+    """Of very many segments only some are removed at a time, the oldest ones, as new segments wait meanwhile."""
+    before = fill(world, 2)
+    oldest = world.writer.folder / "loaded" / before[0].partition("/")[0]
+    for number in range(1, REMOVALS_MAX + 1):
+        (oldest / f"{number:012d}.loaded").touch()
+    with connect(world) as connection:
+        keeper = Keeper(world.spool, 0)
+        keeper.sweep(connection)
+        after_one = kept(world)
+        keeper.sweep(connection)
+
+    assert [f"{oldest.name}/{REMOVALS_MAX:012d}.loaded", before[1]] == after_one
+    assert [] == kept(world)
 
 
 def test_sizes_are_remembered(world: World) -> None:
@@ -215,6 +246,24 @@ def test_accept_too_late(world: World) -> None:
         accept(connection, Gap(world.writer.writer, 0, 0), actor="anna", reason="a mistake")
 
     assert [] == world.rows("select audit_id from audit_log")
+
+
+def test_forgotten(world: World) -> None:
+    """Only what a restored database lacks is loaded again; older segments are not even looked at."""
+    before = fill(world, 4)
+    with psycopg.connect(world.database) as connection:
+        connection.execute("delete from events_log where segment_no = 3")
+        connection.execute("delete from loads where segment_no = 3")
+        connection.execute("delete from usage_ledger where segment_no = 3")
+        connection.execute("delete from dedup_keys where key = '00000000-0000-0000-0000-000000000003'")
+        connection.execute("update writers set next_segment_no = 3")
+    with connect(world) as connection:
+        forgotten = Keeper(world.spool, 2**30).forgotten(connection)
+    world.load()
+
+    assert [3] == [segment.segment_no for segment in forgotten]
+    assert [(number, False) for number in range(4)] == world.stored()
+    assert before == kept(world)
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])

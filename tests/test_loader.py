@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 
-from evothesis import heartbeat
+from evothesis import heartbeat, pg
 from evothesis.errors import LoadError
+from evothesis.loader.content import read
+from evothesis.loader.load import load
+from evothesis.loader.run import Loader
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
 from tests.fix_world import DAY, LOADERS, LOADS, NOW, STORED, USAGE, World, entry, event
+
+AT_ONCE = 4
 
 
 def test_rows(world: World) -> None:
@@ -78,6 +84,7 @@ def test_gap(world: World, tmp_path: Path) -> None:
     world.put(entry(event(1)))
     missing = world.put(entry(event(2)))
     world.put(entry(event(3)))
+    world.put(entry(event(5)))
     world.put(entry(event(4)), writer=other)
     missing.rename(tmp_path / "missing")
     stop = threading.Event()
@@ -100,7 +107,7 @@ def test_gap(world: World, tmp_path: Path) -> None:
 
     assert f"segment 1 of writer {world.writer.writer} is missing from the spool" == said
     assert [1, 4] == sorted(number for number, _ in meanwhile)
-    assert [1, 2, 3, 4] == sorted(number for number, _ in world.stored())
+    assert [1, 2, 3, 4, 5] == sorted(number for number, _ in world.stored())
 
 
 def test_damage(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,6 +186,42 @@ def test_second_loader(world: World) -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_same_segment_at_once(world: World) -> None:
+    """Of several that load the same segment at the same time, as loaders without their lock would, one stores it."""
+    world.put(entry(event(1), event(2)))
+    segment = sealed(world.spool)[0]
+    content = read(segment)
+    together = threading.Barrier(AT_ONCE)
+
+    def attempt(_number: int) -> bool:
+        with pg.connect(world.database, name="test") as connection:
+            together.wait()
+            return load(connection, segment, content)
+
+    with pg.connect(world.database, name="test") as connection:
+        connection.execute("select ensure_partitions(%(day)s)", {"day": content.day})
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        is_new = sorted(pool.map(attempt, range(AT_ONCE)))
+
+    assert [*[False] * (AT_ONCE - 1), True] == is_new
+    assert [(1, False), (2, False)] == world.stored()
+    assert [(2, 0)] == world.loads("accepted", "duplicate")
+
+
+def test_stopped_without_database(world: World) -> None:
+    """A loader that is told to stop while its database is away ends, and leaves what waits where it is."""
+    path = world.put(entry(event(1)))
+    stop = threading.Event()
+    stop.set()
+
+    Loader(f"host={world.spool}", world.settings, stop, lambda: None).run()
+
+    beat = heartbeat.read(world.spool)
+    assert beat
+    assert (1, True) == (beat.waiting, "cannot connect" in str(beat.database_error))
+    assert path.exists()
 
 
 def test_name_with_other_content(world: World, caplog: pytest.LogCaptureFixture) -> None:

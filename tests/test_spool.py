@@ -151,6 +151,16 @@ def writer_bytes(spool: Path) -> int:
     return sum(segment.size_bytes for segment in sealed(spool))
 
 
+def test_gone_meanwhile(spool: Path) -> None:
+    """A segment that is gone when its file is looked at, as one that another process moved, is left out."""
+    writer = Writer.claim(spool)
+    writer.append([(b"a", 1)])
+    writer.close()
+    (writer.folder / "000000000007.sealed").symlink_to("nowhere")
+
+    assert [0] == [segment.segment_no for segment in sealed(spool)]
+
+
 def test_two_writers(spool: Path) -> None:
     """Two writers never share a folder, and one that ended leaves its folder to the next."""
     first, second = Writer.claim(spool), Writer.claim(spool)

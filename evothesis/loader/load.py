@@ -25,8 +25,9 @@ select w.next_segment_no,
 BEFORE = "select sha256 from loads where writer = %(writer)s and segment_no = %(segment_no)s"
 ADOPT = "insert into writers (writer) values (%(writer)s) on conflict do nothing"
 ADVANCE = """
--- compare and set: of two loaders that hold the same segment one fails here
+-- compare and set, though the row is locked since it was read: a position never moves past what is not stored
 update writers set next_segment_no = %(segment_no)s + 1 where writer = %(writer)s and next_segment_no = %(segment_no)s
+returning next_segment_no
 """
 LOADED = """
 insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at,
@@ -73,9 +74,7 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
         )
         refused = store(connection, segment, content, verdict, careful=careful)
         _count(connection, segment, content, verdict, refused)
-        if connection.execute(ADVANCE, name).rowcount != 1:
-            message = f"another loader moved writer {segment.writer} past segment {segment.segment_no}"
-            raise LoadError(message)
+        pg.one(connection, ADVANCE, name)
     return True
 
 

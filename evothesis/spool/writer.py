@@ -111,11 +111,6 @@ class Writer:
         """The size of the open segment."""
         return self._offset
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether a segment is complete that could not be handed over yet."""
-        return bool(self._complete)
-
     def append(self, entries: Sequence[tuple[bytes, int]]) -> None:
         """Write each (payload, its rows) as a frame; returns when all are on disk.
 

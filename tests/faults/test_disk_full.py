@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from evothesis.loader.run import TIDY_SECONDS
 from tests.appliance import Appliance, eventually
 from tests.collector.client import ask, collect
 from tests.faults.conftest import MakeDisk, command, fill, free
+from tests.faults.loading import Loading
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
+from tests.fix_world import World, entry, event
 
 DISK_BYTES = 32 * 2**20  # loaded segments stay for some seconds
 EVENTS_PER_SECOND = 200
@@ -49,6 +52,11 @@ def answers(oracle: Oracle) -> Counter[str]:
         if "answer" in entry:
             found[str(entry.get("reason", entry["answer"]))] += 1
     return found
+
+
+def kept(world: World) -> list[Path]:
+    """The loaded segments that are still there."""
+    return list(world.spool.glob("*/loaded/*/*"))
 
 
 def wait_for_acks(oracle: Oracle) -> None:
@@ -150,3 +158,21 @@ def no_more(pid: int) -> tuple[int, int]:
     used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     return min(set(range(len(used) + 1)) - used), hard
+
+
+def test_kept_segments_make_room(disk: Path, database: str) -> None:
+    """On a disk that fills up, what was kept for a restore goes at once, so that events can be taken and loaded."""
+    world = World(database, disk / "spool")
+    with Loading(world, database) as loading:
+        for number in range(5):
+            world.put(entry(event(number)))
+        loading.wait_until_drained()
+        before = kept(world)
+        fill(disk)
+        eventually(lambda: kept(world) == [], timeout=TIDY_SECONDS / 2)
+        world.put(entry(event(5)))
+        loading.wait_until_drained()
+    world.writer.close()
+
+    assert 5 == len(before)
+    assert [(number, False) for number in range(6)] == world.stored()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,11 +12,12 @@ import pytest
 
 from evothesis.event import Entry, Row, rejected_row
 from tests.faults.loading import Loading
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import BEFORE, Proxy
 from tests.fix_world import NOW, USAGE, World, entry, event
 
 LOAD_SECONDS_MAX = 5
 COMMIT = re.compile(rb"\bcommit\b", re.IGNORECASE)
+COPY = re.compile(rb'\bcopy "events_log_')
 ROW = entry(event(1)).rows[0]
 AT = NOW.isoformat().encode()
 TWO_DAYS_AGO = (NOW - timedelta(days=2)).isoformat().encode()
@@ -88,6 +90,24 @@ def test_poison(world: World, proxy: Proxy, words: list[bytes], name: str) -> No
     assert [(2, 1), (1, 0)] == world.loads("accepted", "rejected")
     assert [3, 1] == [sum(line[column] for line in world.rows(USAGE)) for column in ("accepted", "rejected")]
     assert 2 == sum(bool(COMMIT.search(word)) for word in words)
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_lost_meanwhile(world: World, proxy: Proxy, copies: int) -> None:
+    """While the row that is to blame is looked for the connection is lost: no other row is put aside for that."""
+    heard = itertools.count(1)
+
+    def which(_number: int, word: bytes) -> str:
+        return BEFORE if COPY.search(word) and next(heard) == copies else ""
+
+    world.put(entry(event(0)), Entry(NOW, [POISONS["no such day"]], [], {}), entry(event(2)))
+    proxy.cut(which)
+    with Loading(world, proxy.dsn) as loading:
+        loading.wait_until_drained(LOAD_SECONDS_MAX)
+
+    assert 1 == proxy.cuts
+    assert [0, 2] == [number for number, _ in world.stored()]
+    assert [(2, 1)] == world.loads("accepted", "rejected")
 
 
 def test_poisons(world: World) -> None:
