@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ("script/server", "script/test", "script/lock", ".ci/run")
-CHECKS = ("ruff", "mypy", "lint-imports", "shellcheck", "biome", "tsc", "pytest")
+CHECKS = ("ruff", "mypy", "lint-imports", "shellcheck", "biome", "tsc", "pytest", "coverage")
 
 # writes down how it was called, for the test to read
 STAND_IN = """#!/bin/sh
@@ -177,13 +177,13 @@ def test_checks_all_run(checkout: Checkout) -> None:
 
     assert 1 == ran.returncode
     assert set(CHECKS) <= {call.split()[0] for call in checkout.calls()}
-    summary = ran.stdout.splitlines()[-11:]
-    outcomes = [line.split()[0] for line in summary[:9]]
-    assert ["FAILED", "FAILED", "FAILED", "ok", "ok", "ok", "ok", "ok", "ok"] == outcomes
-    assert ["=== 7 passed in 0.01s ===", "Failed: ruff check, ruff format, mypy"] == summary[9:]
+    summary = ran.stdout.splitlines()[-12:]
+    outcomes = [line.split()[0] for line in summary[:10]]
+    assert ["FAILED", "FAILED", "FAILED", "ok", "ok", "ok", "ok", "ok", "ok", "ok"] == outcomes
+    assert ["=== 7 passed in 0.01s ===", "Failed: ruff check, ruff format, mypy"] == summary[10:]
 
 
-@pytest.mark.parametrize("failing", ["npm", "tsc", "pytest"])
+@pytest.mark.parametrize("failing", ["npm", "tsc", "pytest", "coverage"])
 def test_check_fails_alone(checkout: Checkout, failing: str) -> None:
     """One failure is enough for a failed run."""
     assert 1 == checkout.script("script/test", FAILING=failing).returncode
@@ -193,20 +193,21 @@ def test_check_fails_alone(checkout: Checkout, failing: str) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], "pytest -n 4 --dist loadfile"),
-        (["--quick"], "pytest -n 4 --dist loadfile -m not long and not browser and not crash"),
-        (["--long"], "pytest -n 4 --dist loadfile -m"),
+        ([], ["pytest -n 4 --dist loadfile --cov --cov-report=", "coverage report --fail-under=100"]),
+        (["--quick"], ["pytest -n 4 --dist loadfile -m not long and not browser and not crash"]),
+        (["--long"], ["pytest -n 4 --dist loadfile --cov --cov-report= -m", "coverage report --fail-under=100"]),
+        (["--", "-k", "spool"], ["pytest -n 4 --dist loadfile -k spool"]),
         (
             ["--quick", "--", "-k", "spool"],
-            "pytest -n 4 --dist loadfile -m not long and not browser and not crash -k spool",
+            ["pytest -n 4 --dist loadfile -m not long and not browser and not crash -k spool"],
         ),
     ],
 )
-def test_selection(checkout: Checkout, options: list[str], expected: str) -> None:
-    """The options choose tests, and what follows -- goes to pytest."""
+def test_selection(checkout: Checkout, options: list[str], expected: list[str]) -> None:
+    """The options choose tests, what follows -- goes to pytest, and what all tests reach is measured."""
     checkout.script("script/test", *options)
 
-    assert expected == checkout.calls()[-1].rstrip()
+    assert expected == [call.rstrip() for call in checkout.calls() if call.split()[0] in {"pytest", "coverage"}]
 
 
 def test_unknown_option(checkout: Checkout) -> None:
