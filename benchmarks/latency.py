@@ -1,7 +1,7 @@
 """Latency: how long a sender waits for its answer, and how long until its event can be read from events_log.
 
 Open loop: requests are due at fixed moments, and their latency counts from then. Each answer comes after fdatasync. An
-event is visible from the first look at `loads` that shows its segment; looks are a few milliseconds apart.
+event is visible from the first look that finds the loader behind its segment; looks are a few milliseconds apart.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ LOOK_SECONDS = 0.005
 REQUESTS_MIN = 30  # of the slowest rate
 VISIBLE_BAR = 1_000.0
 
-LOADS = "select writer, segment_no from loads where loaded_at > now() - interval '30 seconds'"
-SEGMENTS = "select event_id::text, writer, segment_no from events_log where created_at > now() - interval '1 hour'"
+POSITIONS = "select writer, next_segment_no from writers"  # moved by the transaction that stores a segment
+SEGMENTS = "select event_id::text, writer, segment_no from events_log where event_id = any(%s::uuid[])"
 
 
 @dataclass
@@ -47,25 +47,27 @@ class Found:
 
 
 @contextmanager
-def looking(system: Appliance) -> Iterator[dict[tuple[int, int], float]]:
-    """Look again and again; the first moment at which each segment was seen."""
+def looking(system: Appliance, *, seconds: float = LOOK_SECONDS) -> Iterator[dict[tuple[int, int], float]]:
+    """Look again and again, with so many seconds between; the first moment at which each segment was seen."""
     seen: dict[tuple[int, int], float] = {}
+    positions: dict[int, int] = {}
     stop = threading.Event()
 
     def look() -> None:
         with system.connect() as connection:
-            while not stop.wait(LOOK_SECONDS):
-                rows = connection.execute(LOADS).fetchall()
+            while not stop.wait(seconds):
+                rows = connection.execute(POSITIONS).fetchall()
                 now = time.monotonic()
-                for writer, segment_no in rows:
-                    seen.setdefault((writer, segment_no), now)
+                for writer, position in rows:
+                    seen.update(((writer, number), now) for number in range(positions.get(writer, 0), position))
+                    positions[writer] = position
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
         yield seen
     finally:
-        time.sleep(10 * LOOK_SECONDS)
+        time.sleep(10 * seconds)
         stop.set()
         thread.join()
 
@@ -76,14 +78,17 @@ def measure(system: Appliance, acks: Path, *, rate: float, seconds: float, event
     options = ["--requests", str(requests), "--rate", str(rate), "--events", str(events), "--acks", str(acks)]
     with looking(system) as seen:
         run = drive(system, options)
-    answered = {}
-    for line in acks.read_text().splitlines():
-        event_id, moment = line.split(",")
-        answered[event_id] = float(moment)
-    with system.connect() as connection:
-        segments = {row[0]: (row[1], row[2]) for row in connection.execute(SEGMENTS)}
-    waits = [seen[segments[event_id]] - moment for event_id, moment in answered.items()]
+    waits = [wait for _answered_at, wait in waits_of(system, acks, seen)]
     return Found(run.load["latency_ms"], quantiles(waits), run.load["statuses"], run.usage)
+
+
+def waits_of(system: Appliance, acks: Path, seen: dict[tuple[int, int], float]) -> list[tuple[float, float]]:
+    """For each request the moment of its answer, and the seconds from then until its first event was seen."""
+    answered = [line.split(",") for line in acks.read_text().splitlines()]
+    with system.connect() as connection:
+        rows = connection.execute(SEGMENTS, [[event_id for event_id, _ in answered]])
+        segments = {row[0]: (row[1], row[2]) for row in rows}
+    return [(float(moment), seen[segments[event_id]] - float(moment)) for event_id, moment in answered]
 
 
 def arguments_of(description: str | None) -> argparse.Namespace:
@@ -139,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    report.run(main)

@@ -22,6 +22,8 @@ from benchmarks.requests import EVENTS_PER_REQUEST, Renderer, Request, Target
 
 RECEIVE_BYTES_MAX = 65_536
 ANSWER_SECONDS_MAX = 30  # without any answer the run is over
+RATE_EXPECTED = 4_000  # requests a second without --rate: the times of events should be about right
+CONTENT_TYPE = "text/plain;charset=UTF-8"  # what navigator.sendBeacon says of a text
 
 
 class Schedule(NamedTuple):
@@ -204,6 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--period-seconds", type=float, default=60, help="from burst to burst (%(default)s)")
     parser.add_argument("--seed", type=int, help="for the same requests again, but for their times (the clock)")
     parser.add_argument("--hold", action="store_true", help="say `ready` when rendered, begin when a line comes in")
+    parser.add_argument("--content-type", default=CONTENT_TYPE, help="(%(default)s)")
     parser.add_argument("--cpu", type=int, help="run on this one only")
     parser.add_argument("--acks", type=Path, help="write `first event id, monotonic seconds` of each 2xx here")
     return parser.parse_args()
@@ -215,7 +218,7 @@ def main() -> None:
     parts = urlsplit(arguments.url)
     if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         sys.exit("Error: only loopback is a target\nTry: http://127.0.0.1:8000/collect")
-    target = Target(parts.hostname, parts.port or 80, parts.path)
+    target = Target(parts.hostname, parts.port or 80, parts.path, arguments.content_type)
     if arguments.cpu is not None:
         os.sched_setaffinity(0, {arguments.cpu})
     schedule = None
@@ -223,7 +226,8 @@ def main() -> None:
         schedule = Schedule(arguments.rate, arguments.burst_factor, arguments.burst_seconds, arguments.period_seconds)
     seed = time.time_ns() if arguments.seed is None else arguments.seed
     renderer = Renderer(target, seed=seed, now=time.time())
-    requests = renderer.render(arguments.requests, rate=arguments.rate or 4_000, events=arguments.events)
+    moments = (schedule or Schedule(RATE_EXPECTED)).moments(arguments.requests)
+    requests = renderer.render(moments, events=arguments.events)
     if arguments.hold:
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from benchmarks import machine
 
@@ -41,6 +44,16 @@ def parser(program: str, description: str | None) -> argparse.ArgumentParser:
 def patience(arguments: argparse.Namespace) -> machine.Patience:
     """What the shared options ask for."""
     return machine.Patience(arguments.attempts, arguments.foreign_cores_max, arguments.wait_seconds)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program; what went wrong is said in one line, and what it left is there for a look."""
+    try:
+        main()
+    except (RuntimeError, OSError, psycopg.Error, subprocess.SubprocessError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Error: interrupted")
 
 
 def say(text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 EVENTS_PER_REQUEST = 10  # what tracking.js puts into one batch at most
@@ -23,7 +24,7 @@ AGENTS = (
 HEAD = (
     "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\nContent-Length: {length}\r\n"
     'sec-ch-ua-platform: "Windows"\r\nUser-Agent: {agent}\r\n'
-    'sec-ch-ua: "Chromium";v="143", "Not A(Brand";v="24"\r\nContent-Type: text/plain;charset=UTF-8\r\n'
+    'sec-ch-ua: "Chromium";v="143", "Not A(Brand";v="24"\r\nContent-Type: {content_type}\r\n'
     "sec-ch-ua-mobile: ?0\r\nAccept: */*\r\nOrigin: https://{site}\r\nSec-Fetch-Site: cross-site\r\n"
     "Sec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\nReferer: https://{site}/\r\n"
     "Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\r\n"
@@ -40,6 +41,7 @@ class Target(NamedTuple):
     host: str
     port: int
     path: str
+    content_type: str
 
 
 class Request(NamedTuple):
@@ -61,9 +63,9 @@ class Renderer:
         self._sites = [f"shop-{number}.example.com" for number in range(SITES)]
         self._visitors = [(self._uuid(now - 3_600), self._uuid(now - 600)) for _ in range(VISITORS)]
 
-    def render(self, count: int, *, rate: float = 4_000, events: int = EVENTS_PER_REQUEST) -> list[Request]:
-        """`count` requests that are going to be sent at about `rate` a second."""
-        return [self._request(self._now + number / rate, events) for number in range(count)]
+    def render(self, moments: Iterable[float], *, events: int = EVENTS_PER_REQUEST) -> list[Request]:
+        """A request for each moment, in seconds from now, at which one is going to be sent."""
+        return [self._request(self._now + moment, events) for moment in moments]
 
     def _request(self, sent_at: float, events: int) -> Request:
         site = self._random.choice(self._sites)
@@ -90,6 +92,7 @@ class Renderer:
         ).encode()
         head = HEAD.format(
             path=self._target.path,
+            content_type=self._target.content_type,
             host=f"{self._target.host}:{self._target.port}",
             length=len(body),
             agent=self._random.choice(AGENTS),

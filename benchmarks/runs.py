@@ -14,7 +14,7 @@ from benchmarks.systems import ROOT, System
 
 VISIBLE_SECONDS_MAX = 120
 POLL_SECONDS = 0.01
-RUN_SECONDS_MAX = 900
+RUN_SECONDS_MAX = 900  # without a schedule
 
 
 class Run(Rate):
@@ -44,9 +44,14 @@ class Generator:
             message = "the load generator did not get ready"
             raise RuntimeError(message)
 
-    def run(self) -> dict[str, Any]:
+    def run(self, seconds_max: float) -> dict[str, Any]:
         """Send everything; returns what it says."""
-        output, _ = self._process.communicate(b"\n", timeout=RUN_SECONDS_MAX)
+        try:
+            output, _ = self._process.communicate(b"\n", timeout=seconds_max)
+        except BaseException:  # Ctrl-C, too: nothing is sent any more
+            self._process.kill()
+            self._process.wait()
+            raise
         if self._process.returncode:
             message = "the load generator failed"
             raise RuntimeError(message)
@@ -54,17 +59,17 @@ class Generator:
         return answer
 
 
-def drive(system: System, options: Sequence[str]) -> Run:
+def drive(system: System, options: Sequence[str], *, seconds_max: float = RUN_SECONDS_MAX) -> Run:
     """Send a load to a running system and wait until everything acknowledged is visible.
 
     Raises TimeoutError when that does not happen: something acknowledged was lost.
     """
-    generator = Generator(system.url, options)
+    generator = Generator(system.url, [*system.load_options, *options])
     with system.connect() as connection:
         before = system.stored(connection)
         connection.execute("checkpoint")
         watch = Watch()
-        load = generator.run()
+        load = generator.run(seconds_max)
         deadline = time.monotonic() + VISIBLE_SECONDS_MAX
         while (stored := system.stored(connection) - before) < load["events_acked"]:
             if time.monotonic() > deadline:

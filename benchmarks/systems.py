@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, ClassVar, LiteralString
 
@@ -33,9 +34,11 @@ class System(ABC):
     """A collector that takes POST /collect and stores in a PostgreSQL."""
 
     name: ClassVar[str]
+    load_options: ClassVar[tuple[str, ...]] = ()  # of the generator: what this system wants to be sent
 
-    def __init__(self, folder: Path) -> None:
-        """Nothing runs yet; what the folder holds from a run before is kept."""
+    def __init__(self, folder: Path, *, prefix: Sequence[str] = ()) -> None:
+        """Nothing runs yet; what the folder holds from a run before is kept. `prefix` stands before the command."""
+        self._prefix = prefix
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -85,7 +88,8 @@ class System(ABC):
     def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
         self._log = (self.folder / "output.log").open("ab")
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, *command],  # noqa: S607 - so that a kill leaves nothing
+            # so that a kill leaves nothing
+            [*self._prefix, "setpriv", "--pdeathsig", "TERM", sys.executable, *command],
             cwd=self.folder,
             env={name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
             | {"PYTHONPATH": str(ROOT)}
@@ -98,7 +102,9 @@ class System(ABC):
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                message = f"{self.name} did not start; see {self.folder / 'output.log'}"
+                log = self.folder / "output.log"
+                last = (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
+                message = f"{self.name} did not start: {last} (see {log})"
                 raise RuntimeError(message)
             time.sleep(0.05)
 
@@ -139,7 +145,7 @@ class FirstVersion(System):
     """The first version's way, one commit for each request of ten events."""
 
     name = "peer a"
-    application: ClassVar[str] = "bulk"
+    application: ClassVar[str] = "first_version:bulk"
 
     def __init__(self, folder: Path) -> None:
         """Its PostgreSQL is ours."""
@@ -156,15 +162,18 @@ class FirstVersion(System):
         return scalar(connection, "select count(*) from events_log")
 
     def start(self) -> None:
-        """Start PostgreSQL and uvicorn with a worker for each core."""
+        """Start PostgreSQL and uvicorn."""
         self._postgres.acquire()
         self._postgres.start()
         with self.connect() as connection:
             connection.execute(FIRST_VERSION_TABLE.read_bytes())
+        command = f"-m uvicorn benchmarks.peers.{self.application} --port {self.port} {self._options()}"
+        self._spawn(command.split(), {"FIRST_VERSION_DATABASE": self.dsn})
+
+    def _options(self) -> str:
+        """A worker for each core, and what is quickest."""
         workers = len(os.sched_getaffinity(0))
-        command = f"-m uvicorn benchmarks.peers.first_version:{self.application} --port {self.port} --workers {workers}"
-        options = "--loop uvloop --http httptools --no-access-log --log-level warning"
-        self._spawn([*command.split(), *options.split()], {"FIRST_VERSION_DATABASE": self.dsn})
+        return f"--workers {workers} --loop uvloop --http httptools --no-access-log --log-level warning"
 
     def stop(self) -> None:
         """Stop both."""
@@ -176,7 +185,25 @@ class FirstVersionSingle(FirstVersion):
     """The same with one commit for each event."""
 
     name = "peer b"
-    application = "single"
+    application = "first_version:single"
+
+
+class AsShipped(FirstVersion):
+    """The first version untuned: one commit for each request, one worker, the defaults of every library."""
+
+    name = "peer c"
+    application = "as_shipped:bulk"
+    load_options = ("--content-type", "application/json")  # FastAPI reads nothing else as JSON
+
+    def _options(self) -> str:
+        return ""
+
+
+class AsShippedSingle(AsShipped):
+    """The same with one commit for each event."""
+
+    name = "peer d"
+    application = "as_shipped:single"
 
 
 class Database:
