@@ -26,7 +26,18 @@ PROC = Path("/proc")
 KTHREADD = 2  # parent of all kernel threads
 FOREIGN_CORES_MAX = 0.15  # of one core; a run during which others took more is repeated
 QUIET_SECONDS = 3
-REPORTED = ("evothesis", "aiohttp", "msgspec", "uvloop", "psycopg", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
+REPORTED = (
+    "evothesis",
+    "aiohttp",
+    "msgspec",
+    "uvloop",
+    "psycopg",
+    "fastapi",
+    "uvicorn",
+    "sqlalchemy",
+    "psycopg2-binary",
+    "pydantic",
+)
 
 
 @dataclass
