@@ -43,6 +43,8 @@ class ControlGroup:
             self._folder.mkdir()
             self._limit(bytes_max)
         except OSError as error:
+            if self._folder.exists():
+                self._folder.rmdir()
             message = f"cannot limit memory with {self._folder}: {error.strerror}; that takes root, outside a container"
             raise RuntimeError(message) from error
 
