@@ -15,7 +15,7 @@ from psycopg import sql
 from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.accept import Gap, accept, gaps
-from evothesis.loader.keep import REMOVALS_MAX, Keeper
+from evothesis.loader.keep import REMOVALS_MAX, Keeper, forgotten
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
@@ -258,10 +258,10 @@ def test_forgotten(world: World) -> None:
         connection.execute("delete from dedup_keys where key = '00000000-0000-0000-0000-000000000003'")
         connection.execute("update writers set next_segment_no = 3")
     with connect(world) as connection:
-        forgotten = Keeper(world.spool, 2**30).forgotten(connection)
+        lost = forgotten(connection, world.spool)
     world.load()
 
-    assert [3] == [segment.segment_no for segment in forgotten]
+    assert [3] == [segment.segment_no for segment in lost]
     assert [(number, False) for number in range(4)] == world.stored()
     assert before == kept(world)
 
