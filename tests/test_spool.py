@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,25 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evothesis.errors import SpoolFullError
-from evothesis.spool.frame import HEADER, MAGIC, MAGIC_NEWER, Damage, Frame, decode, encode
+from evothesis.spool.frame import HEADER, MAGIC, MAGIC_NEWER, Damage, Frame, decode
 from evothesis.spool.segments import backlog, sealed
 from evothesis.spool.writer import Writer
-
-SEGMENT_NO = 7
-# one of them holds what a frame begins with
-FRAMES = [Frame(0, 1, b"first"), Frame(1, 3, b"second EVF1 \0\xff"), Frame(4, 2, b"third")]
-ENCODED = [encode(frame, segment_no=SEGMENT_NO) for frame in FRAMES]
-SEGMENT = b"".join(ENCODED)
-ENDS = [len(b"".join(ENCODED[: number + 1])) for number in range(len(ENCODED))]
-
-Entries = Sequence[tuple[bytes, int]]
-entries = st.lists(st.tuples(st.binary(max_size=200), st.integers(0, 1000)), max_size=8)
-
-
-def framed(entries: Entries) -> list[Frame]:
-    """The frames of a segment that holds these entries from its beginning."""
-    firsts = [sum(rows for _, rows in entries[:number]) for number in range(len(entries))]
-    return [Frame(first, rows, payload) for first, (payload, rows) in zip(firsts, entries, strict=True)]
+from tests.test_frame import ENCODED, ENDS, FRAMES
 
 
 def read(spool: Path) -> dict[tuple[int, int], list[Frame | Damage]]:
@@ -53,62 +38,6 @@ def crash(writer: Writer) -> None:
 def spool(tmp_path: Path) -> Path:
     """Where a spool will be."""
     return tmp_path / "spool"
-
-
-@given(entries=entries, segment_no=st.integers(0, 2**64 - 1))
-def test_round_trip(entries: Entries, segment_no: int) -> None:
-    """Any payloads come out as they went in."""
-    frames = framed(entries)
-    data = b"".join(encode(frame, segment_no=segment_no) for frame in frames)
-
-    assert frames == list(decode(data, segment_no=segment_no))
-
-
-def test_truncations() -> None:
-    """However much is cut off, the frames before the cut are whole, and what is left of the next one is damage."""
-    for size_bytes in range(len(SEGMENT)):
-        whole = sum(end <= size_bytes for end in ENDS)
-        end = ENDS[whole - 1] if whole else 0
-        rest = [Damage(end, size_bytes - end)] if end < size_bytes else []
-
-        assert [*FRAMES[:whole], *rest] == list(decode(SEGMENT[:size_bytes], segment_no=SEGMENT_NO)), size_bytes
-
-
-def test_flipped_bits() -> None:
-    """Whichever bit is flipped, its frame is damage and the others are whole."""
-    for bit in range(len(SEGMENT) * 8):
-        data = bytearray(SEGMENT)
-        data[bit // 8] ^= 1 << bit % 8
-        hit = sum(end <= bit // 8 for end in ENDS)
-        damage = Damage(ENDS[hit] - len(ENCODED[hit]), len(ENCODED[hit]))
-
-        assert [*FRAMES[:hit], damage, *FRAMES[hit + 1 :]] == list(decode(bytes(data), segment_no=SEGMENT_NO)), bit
-
-
-@given(junk=st.lists(st.binary(max_size=60), min_size=4, max_size=4))
-def test_junk_between(junk: list[bytes]) -> None:
-    """Bytes that are no frame are reported where they stand, and nothing else is."""
-    parts = [part for pair in zip(junk, [*ENCODED, b""], strict=True) for part in pair]
-    found = list(decode(b"".join(parts), segment_no=SEGMENT_NO))
-
-    assert FRAMES == [part for part in found if isinstance(part, Frame)]
-    assert [len(part) for part in junk if part] == [part.size_bytes for part in found if isinstance(part, Damage)]
-
-
-def test_leftover_of_another_segment() -> None:
-    """A whole frame that was written for another segment is damage."""
-    leftover = encode(Frame(4, 1, b"old"), segment_no=SEGMENT_NO - 1)
-
-    found = list(decode(ENCODED[0] + leftover + ENCODED[1], segment_no=SEGMENT_NO))
-
-    assert [FRAMES[0], Damage(ENDS[0], len(leftover)), FRAMES[1]] == found
-
-
-def test_repeated_frame() -> None:
-    """A frame whose rows were there already is damage: no row number stands for two events."""
-    found = list(decode(SEGMENT + ENCODED[1], segment_no=SEGMENT_NO))
-
-    assert [*FRAMES, Damage(len(SEGMENT), len(ENCODED[1]))] == found
 
 
 def test_append_and_seal(spool: Path) -> None:

@@ -23,7 +23,7 @@ from evothesis.collector.message import Message
 from evothesis.collector.reception import BODY_SECONDS_MAX, CORS, Reception, demand_type, failure
 
 SWEEP_SECONDS = 1.0
-SILENT_SECONDS_MAX = 30  # before the first byte
+SILENT_SECONDS_MAX = 30  # before the first byte, or while answers wait to be read
 IDLE_SECONDS_MAX = 3_600  # longer than proxies keep a connection, so that none sends into one that closes
 
 
@@ -90,7 +90,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no common class
-        self._peer = transport.get_extra_info("peername")[0]
+        peername = transport.get_extra_info("peername")
+        self._peer = peername[0] if peername else None  # it may be gone already
         self._door.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -137,11 +138,16 @@ class Connection(asyncio.Protocol):
             self._take()
 
     def sweep(self) -> None:
-        """End the connection when a request takes too long to arrive, or none comes."""
-        if not self._transport or self._durable or self._is_in_strange_hands():
+        """End the connection when a request takes too long to arrive, or none comes, or answers are not read."""
+        if not self._transport:
             return
         quiet_seconds = self._door.now - self._touched_at
-        if self._began_at is not None:
+        if self._is_full or self._transport.is_closing():
+            if quiet_seconds > SILENT_SECONDS_MAX:
+                self._transport.abort()
+        elif self._durable or self._is_in_strange_hands():
+            pass
+        elif self._began_at is not None:
             if self._door.now - self._began_at > BODY_SECONDS_MAX:
                 self._is_closing = True
                 message = f"the request took over {BODY_SECONDS_MAX} s"
@@ -152,15 +158,21 @@ class Connection(asyncio.Protocol):
     def close(self) -> asyncio.Future[None] | None:
         """Take no more requests; returns what the answer under way waits for. aiohttp closes what it has in hand."""
         self._is_closing = True
-        if self._transport and not self._durable and not self._is_in_strange_hands():
+        if self._durable:
+            if self._stranger:  # it is idle, and would close the transport under the answer
+                self._stranger.transport = None
+                self._stranger.connection_lost(None)
+                self._stranger = None
+        elif self._transport and not self._is_in_strange_hands():
             self._transport.close()
         return self._durable
 
     def _watch(self, data: bytes) -> None:
+        completed = self._message.completed
         self._message.feed(data)
         if not self._message.is_under_way:
             self._began_at = None
-        elif self._began_at is None:
+        elif self._began_at is None or self._message.completed > completed:
             self._began_at = self._door.now
 
     def _take(self) -> None:
@@ -214,7 +226,7 @@ class Connection(asyncio.Protocol):
             return
         if self._is_full or (self._durable and self._held):
             self._transport.pause_reading()
-        else:
+        elif not self._is_enough_for_stranger():
             self._transport.resume_reading()
 
     def _hand_over(self) -> None:
@@ -242,6 +254,13 @@ class Connection(asyncio.Protocol):
         if self._stranger:
             self._stranger.keep_alive(True)  # noqa: FBT003 - its name for: do not count this as idle time
         return True
+
+    def _is_enough_for_stranger(self) -> bool:
+        if self._stranger is None:
+            return False
+        # it stops reading once, and does not look whether somebody else begins again
+        is_paused = self._stranger._buffer_paused or self._stranger._reading_paused  # noqa: SLF001 - nothing else tells
+        return bool(is_paused)
 
     def _is_in_strange_hands(self) -> bool:
         stranger = self._stranger

@@ -28,6 +28,8 @@ from evothesis.collector.reception import (
 from evothesis.collector.script import Script
 from evothesis.config import Config
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
 
 
@@ -43,7 +45,7 @@ class Collector:
 
     def application(self) -> web.Application:
         """The routes of the public listener."""
-        application = web.Application(middlewares=[_answers_errors], client_max_size=BODY_BYTES_MAX)
+        application = web.Application(middlewares=[_ends_connections, _answers_errors], client_max_size=BODY_BYTES_MAX)
         application.on_response_prepare.append(_finish)
         collect = application.router.add_resource(self._config.server.collect_path)
         collect.add_route("POST", self.collect)
@@ -118,9 +120,16 @@ async def _kept(receipt: Receipt) -> None:
 
 
 @web.middleware
-async def _answers_errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _ends_connections(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    # the rest of a body is not read; and where an upgrade was asked for, parsers differ in what follows
+    if not request.content.is_eof() or "Upgrade" in request.headers or request.method == "CONNECT":
+        response.force_close()
+    return response
+
+
+@web.middleware
+async def _answers_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -136,12 +145,7 @@ async def _answers_errors(
 
 
 def _refusal(failed: Failure) -> web.Response:
-    response = web.Response(
-        status=failed.status, body=failed.body, content_type="application/json", headers=failed.headers
-    )
-    if failed.status in (408, 413):
-        response.force_close()  # the rest of the body is not read
-    return response
+    return web.Response(status=failed.status, body=failed.body, content_type="application/json", headers=failed.headers)
 
 
 async def _finish(_request: web.Request, response: web.StreamResponse) -> None:

@@ -7,7 +7,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from evothesis.collector.decode import BODY_BYTES_MAX
 
 HEAD_BYTES_MAX = 8_190  # a larger one is not plain
+HEADERS_MAX = 128  # aiohttp refuses more
 
+_PLAIN = frozenset({b"host", b"content-length"})
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
 
@@ -63,8 +65,8 @@ class Message:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self.headers.append((name.lower(), value))
+        """Take a header. The parser cuts blanks off before its value only."""
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """See what kind of request it is."""
@@ -85,13 +87,12 @@ class Message:
         self.completed += 1
 
     def _has_plain_headers(self) -> bool:
-        """Whether they frame a body of known and bearable length, and ask for nothing else."""
-        names = [name for name, _ in self.headers]
-        lengths = [value for name, value in self.headers if name == b"content-length"]
+        """Whether they frame a body of known and bearable length, and ask for nothing else; none stands there twice."""
+        said = dict(self.headers)
         return (
-            len(lengths) == 1
-            and int(lengths[0]) <= BODY_BYTES_MAX
-            and names.count(b"host") == 1
-            and _NOT_PLAIN.isdisjoint(names)
+            len(said) == len(self.headers) <= HEADERS_MAX
+            and said.keys() >= _PLAIN
+            and int(said[b"content-length"]) <= BODY_BYTES_MAX
+            and said.keys().isdisjoint(_NOT_PLAIN)
             and sum(len(name) + len(value) for name, value in self.headers) <= HEAD_BYTES_MAX
         )
