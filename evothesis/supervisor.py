@@ -28,6 +28,7 @@ RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.1, 5.0
 HEALTHY_SECONDS = 10  # a process that lived this long starts again without a pause
 WATCH_SECONDS = 1.0
 STILL_SECONDS_MAX = 60  # without a sign of life; a load that PostgreSQL keeps waiting takes less
+ALONE_SECONDS = 10  # more, then the kernel ends it: the parent would have, so there is none any more
 STOP_SECONDS_MAX = 9  # of one group; systemd and people expect ten in all
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -126,6 +127,10 @@ class Supervisor:
         now = time.monotonic()
         if now - self._watched_at < WATCH_SECONDS:
             return
+        if now - self._watched_at > STILL_SECONDS_MAX / 2:
+            # it was this process that stood still, as all do in a machine that was paused
+            for process in self._processes():
+                process.alive_at = now
         self._watched_at = now
         still = [process for process in self._processes() if process.pid and now - process.alive_at > STILL_SECONDS_MAX]
         for process in still:
@@ -183,6 +188,7 @@ class Supervisor:
             os.set_blocking(pipe, False)
 
             def pulse() -> None:
+                signal.alarm(STILL_SECONDS_MAX + ALONE_SECONDS)
                 with suppress(BlockingIOError, BrokenPipeError):
                     os.write(pipe, b".")
 

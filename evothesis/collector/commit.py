@@ -1,7 +1,8 @@
 """Group commit: entries of many requests in, one write and one sync for all that wait.
 
 While a sync runs in its thread the event loop goes on; what arrives meanwhile goes into the next one. A segment is
-sealed when it is large, when its first entry is SEAL_AFTER_SECONDS old, and before an entry of another UTC hour.
+sealed when it is large, when its first entry is SEAL_AFTER_SECONDS old, and before an entry of another UTC hour. While
+many segments wait in vain they are sealed later: a database that is away for days must not leave millions of them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from evothesis.spool.writer import Writer
 log = logging.getLogger(__name__)
 
 SEAL_AFTER_SECONDS = 0.25  # with the load behind it, an event is in the table within a second
+SEGMENTS_AT_EASE = 200  # waiting ones; of more, each is as much later as there are more
 SEGMENT_BYTES_MAX = 8 * 2**20  # one load; a larger one makes a replay after a crash repeat too much
 BUDGET_CHECK_SECONDS = 1.0
 FAILURE_SECONDS = 5.0  # for which a failed write is told, unless one succeeds
@@ -53,6 +55,7 @@ class Committer:
         self._writer: Writer | None = None
         self._hour: datetime | None = None
         self._seal_at = float("inf")
+        self._seal_after_seconds = SEAL_AFTER_SECONDS
         self.refusal: SpoolError | None = SpoolFullError("the spool is not open yet")
         self._checked_at = float("-inf")
         self._closing = False
@@ -137,7 +140,7 @@ class Committer:
         self._writer.append([(entry.payload, entry.rows) for entry in entries])
         self._reason = self._failed_at = None
         self._hour = hour
-        self._seal_at = min(self._seal_at, time.monotonic() + SEAL_AFTER_SECONDS)
+        self._seal_at = min(self._seal_at, time.monotonic() + self._seal_after_seconds)
 
     def _seal(self) -> None:
         assert self._writer is not None  # noqa: S101 - as above
@@ -155,6 +158,9 @@ class Committer:
         if self._writer is None:
             self._writer = Writer.claim(self._settings.path)
         waiting = backlog(self._settings.path)
+        self._seal_after_seconds = SEAL_AFTER_SECONDS * max(1, waiting.segments / SEGMENTS_AT_EASE)
+        if self._hour:  # what is open was to be sealed later than it need be now
+            self._seal_at = min(self._seal_at, time.monotonic() + self._seal_after_seconds)
         hours = (time.time() - waiting.waiting_since) / 3600 if waiting.waiting_since else 0
         self._warn(max(waiting.size_bytes / self._settings.bytes_max, hours / self._settings.age_hours_max))
         if waiting.size_bytes > self._settings.bytes_max:

@@ -30,8 +30,9 @@ class Segment(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """The size of all segments that are not loaded, and since when the oldest sealed one waits (Unix time)."""
+    """All segments that are not loaded: how many, their size, since when the oldest sealed one waits (Unix time)."""
 
+    segments: int
     size_bytes: int
     waiting_since: float | None
 
@@ -54,7 +55,7 @@ def backlog(spool: Path) -> Backlog:
     segments = list(_segments(spool, {OPEN, SEALED}))
     times = (segment.changed_at_nanoseconds for segment in segments if segment.path.suffix == SEALED)
     oldest = min(times, default=None)
-    return Backlog(sum(segment.size_bytes for segment in segments), oldest / 1e9 if oldest else None)
+    return Backlog(len(segments), sum(segment.size_bytes for segment in segments), oldest / 1e9 if oldest else None)
 
 
 def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> Path:

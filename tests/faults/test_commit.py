@@ -26,6 +26,7 @@ from tests.faults.history import History
 ANSWER_SECONDS_MAX = 5
 LIVENESS_SECONDS_MAX = 10
 CALLS_MIN = 20
+WAITING = 20_000  # segments: longer than the test may take, by far
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -195,3 +196,30 @@ def test_no_more_files(tmp_path: Path) -> None:
     ]
     assert history.acked == [payload for payload in found if payload in history.acked]
     assert len(set(found)) == len(found)
+
+
+def test_many_segments_wait(tmp_path: Path) -> None:
+    """While thousands of segments wait no more are made of few events; soon after they are gone all goes on as ever."""
+    waiting = [tmp_path / "1" / f"{number:012d}.sealed" for number in range(WAITING)]
+    waiting[0].parent.mkdir()
+    for path in waiting:
+        path.touch()
+    gone = set(waiting)
+
+    async def live(history: History) -> list[Path]:
+        committer = Committer(Spool(path=tmp_path))
+        async with running(committer):
+            until = time.monotonic() + 2 * BUDGET_CHECK_SECONDS
+            while time.monotonic() < until:
+                assert await send(committer, history) is None
+                await asyncio.sleep(0.05)
+            made = [segment.path for segment in sealed(tmp_path) if segment.path not in gone]
+            for path in waiting:
+                path.unlink()
+            deadline = time.monotonic() + LIVENESS_SECONDS_MAX
+            while not sealed(tmp_path):
+                assert time.monotonic() < deadline, f"nothing was sealed within {LIVENESS_SECONDS_MAX} s"
+                await asyncio.sleep(0.05)
+        return made
+
+    assert [] == asyncio.run(live(History(seed=0)))

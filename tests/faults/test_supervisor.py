@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,10 @@ from tests import processes
 from tests.appliance import eventually
 
 STOP_SECONDS_MAX = 20
+STILL_SECONDS = 62  # a little more than a process may stand still
 
 PROGRAM = """
-import logging, signal, time
+import logging, signal, sys, time
 from evothesis.supervisor import Program, Supervisor
 
 def work(pulse):
@@ -28,6 +30,8 @@ def work(pulse):
     while not stopped:
         pulse()
         time.sleep(0.2)
+        while "still" in sys.argv:
+            time.sleep(1)
 
 logging.basicConfig(format="%(message)s")
 Supervisor([[Program("work", work)]], tend=lambda: None, in_child=lambda: None).run(lambda: print("ready", flush=True))
@@ -37,11 +41,11 @@ Supervisor([[Program("work", work)]], tend=lambda: None, in_child=lambda: None).
 class Supervised:
     """A supervisor with one program, and what it says on stderr."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         """Start it; returns when the program is ready."""
         self._log = folder / "log"
         with self._log.open("wb") as log:
-            command = [sys.executable, "-c", PROGRAM]
+            command = [sys.executable, "-c", PROGRAM, *arguments]
             self.parent = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log)
         assert self.parent.stdout
         assert b"ready\n" == self.parent.stdout.readline()
@@ -58,9 +62,9 @@ class Supervised:
 
 
 @pytest.fixture
-def supervised(tmp_path: Path) -> Iterator[Supervised]:
+def supervised(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Supervised]:
     """One that is running; whatever is left of it is killed."""
-    supervised = Supervised(tmp_path)
+    supervised = Supervised(tmp_path, *getattr(request, "param", ()))
     yield supervised
     for pid in processes.working_in(tmp_path):
         with suppress(ProcessLookupError):
@@ -81,3 +85,31 @@ def test_no_room_for_a_process(supervised: Supervised) -> None:
     supervised.parent.terminate()
 
     assert 0 == supervised.parent.wait(STOP_SECONDS_MAX)
+
+
+@pytest.mark.long
+def test_paused_machine(supervised: Supervised) -> None:
+    """After a pause of everything nobody is taken for a process that stands still."""
+    before = supervised.child
+    for pid in (before, supervised.parent.pid):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1)  # the parent has read all signs of life
+    time.sleep(STILL_SECONDS)
+    for pid in (supervised.parent.pid, before):
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(2)
+    supervised.parent.terminate()
+
+    assert 0 == supervised.parent.wait(STOP_SECONDS_MAX)
+    assert [] == supervised.log
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("supervised", [["still"]], indirect=True)
+def test_orphan_that_stands_still(supervised: Supervised) -> None:
+    """A process that stands still, and does not hear that its parent was killed, ends by itself."""
+    child = supervised.child
+    supervised.parent.kill()
+    supervised.parent.wait()
+    eventually(lambda: not Path(f"/proc/{child}").exists(), timeout=STILL_SECONDS + 20, message="it is still there")
