@@ -21,6 +21,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 NonNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
+FieldName = Annotated[str, Meta(pattern=r"^[\w.-]*[^\W_][\w.-]*$")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -77,6 +78,8 @@ class Privacy(Table, frozen=True, kw_only=True):
 
     ip: Literal["truncate", "full", "hash", "none"] = "truncate"
     signals: Literal["drop", "anonymise", "ignore"] = "drop"
+    fields_redacted: tuple[FieldName, ...] = ()
+    fields_kept: tuple[FieldName, ...] = ()
 
 
 class Limits(Table, frozen=True, kw_only=True):

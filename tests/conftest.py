@@ -20,3 +20,10 @@ hypothesis.settings.register_profile(
     database=DirectoryBasedExampleDatabase(FOLDER.parent / ".venv/.cache/hypothesis"),
 )
 hypothesis.settings.load_profile("evothesis")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, figure in getattr(report, "user_properties", ()):
+            terminalreporter.write_line(f"{name}: {figure}")

@@ -32,7 +32,7 @@ def another(setting: msgspec.structs.FieldInfo) -> object:
     if isinstance(default, int | Decimal):
         return type(default)(default + 1) if isinstance(default, int) else str(default + 1)
     if isinstance(default, tuple):
-        return ["10.0.0.1", "10.1.0.0/16"]
+        return ["10.0.0.1", "10.1.0.0/16"] if setting.name == "proxies" else ["voucher", "loyaltyNumber"]
     return TEXTS.get(setting.name, f"/other/{setting.name}")
 
 
@@ -192,6 +192,8 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
         "[admin]\ntoken = 3",
         "[admin]\ntoken_file = 3",
         "[privacy]\nip = 'truncated'",
+        "[privacy]\nfields_kept = ['']",
+        "[privacy]\nfields_redacted = ['a b']",
         "[limits]\nper_site = -1",
         "[spool]\npath = ''",
         "[export]\ndestination = 3",

@@ -10,20 +10,17 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-import re2  # type: ignore[import-untyped]  # it has no stubs
 
 from evothesis.collector import privacy
-from evothesis.collector.decode import DEPTH_MAX, ODD, EventError, Inherited, decode, inflate, rewritten
+from evothesis.collector.decode import DEPTH_MAX, EventError, Inherited, decode, inflate, rewritten
 from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, parse, site_of
+from evothesis.collector.privacy import Rules
 from evothesis.config import Privacy
 from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row, shared_columns
 
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
 USER_AGENT_LENGTH_MAX = 1_024
-
-# One look at a whole body tells whether any of its events must be written anew; nearly all bodies pass.
-_needs_care = re2.compile(f"{ODD}|{privacy.SUSPICIOUS}").search
 
 
 class Request(NamedTuple):
@@ -55,9 +52,10 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     """Turn a request into the entry to be made durable. Raises EnvelopeError."""
     data = inflate(request.body, request.encoding)
     members, inherited = decode(data)
-    careful = _needs_care(data) is not None
+    rules = privacy.rules(settings)
+    careful = rules.needs_care(data)  # one look at the whole body; nearly all pass
     if careful:
-        _clean(inherited)
+        _clean(inherited, rules)
     anonymous = request.refuses and settings.signals == "anonymise"
     if anonymous:
         inherited.session_id = inherited.visitor_id = None
@@ -65,7 +63,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     refusals: list[_Refusal] = []
     for position, member in enumerate(members):
         try:
-            raw = _kept(member, careful=careful, anonymous=anonymous)
+            raw = _kept(member, rules, careful=careful, anonymous=anonymous)
             events.append(parse(raw, inherited, received_at=request.received_at, page=request.page))
         except EventError as error:
             refusals.append(_Refusal(position, error, member))
@@ -74,7 +72,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
     rows = _rows(request, settings, events, salt=salt, anonymous=anonymous)
-    rejected = [_rejected(refusal, inherited, request, anonymous=anonymous) for refusal in refusals]
+    rejected = [_rejected(refusal, inherited, request, rules, anonymous=anonymous) for refusal in refusals]
     answer: dict[str, Any] = {
         "accepted": len(rows),
         "duplicate": 0,
@@ -87,7 +85,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     return Taken(Entry(request.received_at, rows, rejected, {}), answer)
 
 
-def _kept(member: bytes, *, careful: bool, anonymous: bool) -> bytes:
+def _kept(member: bytes, rules: Rules, *, careful: bool, anonymous: bool) -> bytes:
     """An event as it may be kept.
 
     Whether it is written anew depends on its own bytes alone, so that a retry in another batch is the same event.
@@ -95,9 +93,9 @@ def _kept(member: bytes, *, careful: bool, anonymous: bool) -> bytes:
     if len(member) > EVENT_BYTES_MAX:
         raise EventError(code="event_too_large", message=f"an event may have {EVENT_BYTES_MAX} bytes")
     is_deep = member.count(b"{") + member.count(b"[") > DEPTH_MAX
-    if not (is_deep or anonymous or (careful and _needs_care(member))):
+    if not (is_deep or anonymous or (careful and rules.needs_care(member))):
         return member
-    value = privacy.cleaned(rewritten(member))
+    value = rules.cleaned(rewritten(member))
     return encode_json(_without_person(value) if anonymous else value)
 
 
@@ -108,7 +106,8 @@ def _without_person(value: Json) -> Json:
 
 
 def _rows(request: Request, settings: Privacy, events: list[Event], *, salt: bytes, anonymous: bool) -> list[Row]:
-    agent = None if anonymous else privacy.cleaned_text((request.user_agent or "")[:USER_AGENT_LENGTH_MAX] or None)
+    said = None if anonymous else privacy.rules(settings).cleaned_text(request.user_agent)
+    agent = said[:USER_AGENT_LENGTH_MAX] if said else None  # cut last: half an e-mail address would not be found
     peer = None if anonymous else request.peer
     shared = shared_columns(
         created_at=request.received_at.isoformat(),
@@ -118,15 +117,15 @@ def _rows(request: Request, settings: Privacy, events: list[Event], *, salt: byt
     return [row(event, shared) for event in events]
 
 
-def _clean(inherited: Inherited) -> None:
-    inherited.session_id = privacy.cleaned_text(inherited.session_id)
-    inherited.visitor_id = privacy.cleaned_text(inherited.visitor_id)
-    inherited.site_id = privacy.cleaned_text(inherited.site_id)
-    inherited.url = privacy.cleaned_text(inherited.url)
-    inherited.path = privacy.cleaned_text(inherited.path)
+def _clean(inherited: Inherited, rules: Rules) -> None:
+    """What a batch says for its events, as if each of them said it."""
+    names = {"sessionId": "session_id", "visitorId": "visitor_id", "siteId": "site_id", "url": "url", "path": "path"}
+    cleaned = rules.cleaned({name: getattr(inherited, column) for name, column in names.items()})
+    for name, column in names.items():
+        setattr(inherited, column, cleaned[name])
 
 
-def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, *, anonymous: bool) -> Rejected:
+def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, rules: Rules, *, anonymous: bool) -> Rejected:
     try:
         value = rewritten(refusal.member)
     except EventError:
@@ -137,8 +136,8 @@ def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, *, anon
     site = said if isinstance(said, str) else inherited.site_id or site_of(request.page)
     return rejected_row(
         created_at=request.received_at.isoformat(),
-        site_id=privacy.cleaned_text(site[:IDENTIFIER_LENGTH_MAX]) if site else None,
+        site_id=(rules.cleaned_text(site) or "")[:IDENTIFIER_LENGTH_MAX] or None,
         code=refusal.error.code,
         message=refusal.error.message,
-        event=msgspec.json.encode(privacy.cleaned(value)).decode()[:REJECTED_LENGTH_MAX],
+        event=msgspec.json.encode(rules.cleaned(value)).decode()[:REJECTED_LENGTH_MAX],
     )

@@ -1,0 +1,37 @@
+r"""Signs: the pieces that the rules' patterns are made of.
+
+Patterns are for google-re2, which takes time linear in its input whatever strangers send. Each `SIGHT` is looked for in
+texts, and also in the JSON of a whole body, where a text may be escaped: a line end is `\n`, a slash `\/`, and `\u`
+hides any character, so that it is a sign by itself. In addresses of pages the same is done by `%`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import re2  # type: ignore[import-untyped]  # it has no stubs
+
+REDACTED = "[redacted]"
+
+# Edges of a word in JSON text, whose escapes end in a letter or a digit
+LEFT = r"(?:^|[^0-9A-Za-z]|\\[bfnrt]|%[0-9A-Fa-f]{2})"
+# The same without what stands before codes, amounts and parts of addresses; most digits of UUIDs follow a hyphen
+APART = r"(?:^|[^0-9A-Za-z/\-._#&%@$€£¥*\\]|\\[bfnrt\"]|%[0-9A-Fa-f]{2})"
+RIGHT = r"(?:[^0-9A-Za-z]|$)"
+# What people write between groups of digits; `+` is a space in a query
+GAPS = frozenset(" ()./+_-\u00a0\u2009\u2010\u2011\u2012\u2013\u2014\u2015\u202f")
+GAP = r"(?:[ ()./+_\-\x{a0}\x{2009}\x{2010}-\x{2015}\x{202f}]|\\/|%[0-9A-Fa-f]{2})"
+
+# Letters and digits need no encoding, and a percent sign is encoded only to be decoded twice: somebody hides something
+HIDDEN = r"\\u|%25[0-9A-Fa-f]{2}|%(?:3[0-9]|4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])"
+
+Pattern = Any  # a compiled pattern: re2 has no types
+_AUTOMATON_BYTES_MAX = 2**26  # re2 gives up its fast way above 8 MiB, which all rules together need
+
+
+def compiled(pattern: str) -> Pattern:
+    """A pattern, compiled; re2 must not write to stderr when what a stranger sent takes it to its limits."""
+    options = re2.Options()
+    options.max_mem = _AUTOMATON_BYTES_MAX
+    options.log_errors = False
+    return re2.compile(pattern, options)
