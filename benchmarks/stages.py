@@ -98,7 +98,8 @@ class Collected:
         """Microseconds of CPU for each event."""
         samples: Counter[str] = Counter()
         for module, count in self.sampler.modules.items():
-            samples[STAGES.get(module, "HTTP")] += count
+            stage = STAGES.get(module) or STAGES.get(module.rpartition("/")[0], "HTTP")
+            samples[stage] += count
         # the signal counts the spool's thread too, and reaches the main thread wherever it is, which is mostly idle
         all_seconds = self.main_seconds + self.thread_seconds
         seconds = {stage: count / self.sampler.total * all_seconds for stage, count in samples.items()}
