@@ -16,6 +16,7 @@ from evothesis import heartbeat
 from evothesis.collector.commit import Committer
 from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
 from evothesis.collector.reception import (
+    BODY_BYTES_AT_ONCE,
     BODY_SECONDS_MAX,
     CORS,
     Failure,
@@ -66,7 +67,8 @@ class Collector:
                 body = await request.read()
         except TimeoutError as error:
             raise EnvelopeError(408, "body_too_slow", f"the body took over {BODY_SECONDS_MAX} s") from error
-        receipt = self._reception.take(head, body)
+        is_large = len(body) > BODY_BYTES_AT_ONCE or head.encoding
+        receipt = await self._reception.take_aside(head, body) if is_large else self._reception.take(head, body)
         await _kept(receipt)
         return web.Response(body=receipt.body, content_type="application/json", headers=CORS)
 

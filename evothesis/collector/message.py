@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from evothesis.collector.decode import BODY_BYTES_MAX
+from evothesis.collector.reception import BODY_BYTES_AT_ONCE
 
 HEAD_BYTES_MAX = 8_190  # a larger one is not plain
 HEADERS_MAX = 128  # aiohttp refuses more
 
 _PLAIN = frozenset({b"host", b"content-length"})
-_NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_NOT_PLAIN = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
 
 
 class Message:
@@ -92,7 +92,7 @@ class Message:
         return (
             len(said) == len(self.headers) <= HEADERS_MAX
             and said.keys() >= _PLAIN
-            and int(said[b"content-length"]) <= BODY_BYTES_MAX
+            and int(said[b"content-length"]) <= BODY_BYTES_AT_ONCE
             and said.keys().isdisjoint(_NOT_PLAIN)
             and sum(len(name) + len(value) for name, value in self.headers) <= HEAD_BYTES_MAX
         )

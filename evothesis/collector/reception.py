@@ -27,6 +27,7 @@ from evothesis.event import encode_entry
 log = logging.getLogger(__name__)
 
 BODY_SECONDS_MAX = 10  # for the whole body, so that a drip cannot hold a connection
+BODY_BYTES_AT_ONCE = 32_768  # of a larger one the redaction alone may keep others waiting
 RETRY_AFTER_SECONDS = 5
 CONTENT_TYPES = ("application/json", "text/plain")
 
@@ -132,6 +133,13 @@ class Reception:
 
     def take(self, head: Head, body: bytes) -> Receipt:
         """Take a body in, whatever its type. Raises EnvelopeError, and SpoolError when nothing can be kept."""
+        return self._keep(self._judge(head, body))
+
+    async def take_aside(self, head: Head, body: bytes) -> Receipt:
+        """`take` for a body that may take long: other requests are handled meanwhile."""
+        return self._keep(await asyncio.to_thread(self._judge, head, body))
+
+    def _judge(self, head: Head, body: bytes) -> intake.Taken:
         request = intake.Request(
             received_at=datetime.now(UTC),
             body=body,
@@ -141,12 +149,15 @@ class Reception:
             page=head.page,
             refuses=head.refuses,
         )
-        entry, answer = intake.take(request, self._privacy, salt=self._salt)
+        return intake.take(request, self._privacy, salt=self._salt)
+
+    def _keep(self, taken: intake.Taken) -> Receipt:
+        entry = taken.entry
         durable = None
         if entry.rows or entry.rejected or entry.withheld:
             rows = len(entry.rows) + len(entry.rejected)
             durable = self._committer.append(encode_entry(entry), rows, entry.received_at)
-        return Receipt(encode(answer), durable)
+        return Receipt(encode(taken.answer), durable)
 
     def _client(self, peer: str | None, forwarded: list[bytes]) -> str | None:
         """The client's address: the connection's, or the last one in X-Forwarded-For that is no proxy of ours."""
