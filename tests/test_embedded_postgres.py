@@ -195,6 +195,30 @@ def test_killed_parent(filled_place: Place) -> None:
         assert [(1000,)] == filled_place.ask("select count(*) from kept")
 
 
+@pytest.mark.parametrize("log_bytes", [None, 2**40])
+def test_log_of_no_use(folder: Path, postgres_template: Path, log_bytes: int | None) -> None:
+    """A server that ended is started again, whether its log was removed or grew beyond all memory."""
+    shutil.copytree(postgres_template, folder / "data")
+    server = Postgres(folder)
+    assert server.acquire()
+    try:
+        server.start()
+        assert server.pid
+        os.kill(server.pid, signal.SIGKILL)
+        if log_bytes:
+            os.truncate(folder / "postgres.log", log_bytes)
+        else:
+            (folder / "postgres.log").unlink()
+
+        def is_back() -> bool:
+            server.tend()
+            return server.is_alive() and server.answers()
+
+        eventually(is_back, timeout=20)
+    finally:
+        server.stop()
+
+
 def test_commands_together(folder: Path, postgres_template: Path) -> None:
     """Commands that start together share one server, which none of them takes away from another."""
     place = Place(folder / "place", os.geteuid())

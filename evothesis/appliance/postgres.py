@@ -36,6 +36,7 @@ START_SECONDS_MAX = 60  # recovery after a crash replays at most max_wal_size
 SPAWN_SECONDS_MAX = 10  # backends of a killed server hold its shared memory for a moment
 RESPAWN_SECONDS_MIN, RESPAWN_SECONDS_MAX = 0.5, 5.0
 STOP_SECONDS_MAX = 8
+LAST_WORDS_BYTES_MAX = 64 * 2**10  # the log of a server that fails for days is larger than memory
 ORDINARY_ID = 1  # "daemon" in Debian's base system; PostgreSQL wants a user that has a name
 
 SETTINGS = {
@@ -153,7 +154,10 @@ class Postgres:
         self._reason = reason
         self._respawn_at = now + self._pause_seconds
         self._pause_seconds = min(self._pause_seconds * 2, RESPAWN_SECONDS_MAX)
-        self._spawn()
+        try:
+            self._spawn()
+        except OSError as error:  # no memory, no descriptor, no room: for now
+            log.warning("PostgreSQL could not be started, trying again.", extra={"reason": str(error)})
 
     def is_alive(self) -> bool:
         """Whether the server that this object started still runs."""
@@ -183,7 +187,13 @@ class Postgres:
 
     def last_words(self) -> str:
         """The newest fatal message in the server's log."""
-        lines = (self._path / "postgres.log").read_text(errors="replace").splitlines()
+        try:
+            with (self._path / "postgres.log").open("rb") as file:
+                size_bytes = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size_bytes - LAST_WORDS_BYTES_MAX))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError as error:
+            return f"its log cannot be read: {error.strerror}"
         return next(
             (line.partition("FATAL:")[2].strip() for line in reversed(lines) if "FATAL:" in line), "it is silent"
         )
