@@ -33,7 +33,11 @@ _TRANSIENT_CODES = frozenset({"25006"})
 Connection = psycopg.Connection[DictRow]
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 
-_OPTIONS = "-c timezone=UTC -c synchronous_commit=on -c jit=off"
+# the last three: a client that is gone without a word keeps its locks no longer than it takes us to come back
+_OPTIONS = (
+    "-c timezone=UTC -c synchronous_commit=on -c jit=off"
+    " -c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
 READ_TIMEOUT_MILLISECONDS = 10_000  # a curious person's query must not hold the database
 POOL_SIZE_MAX = 4
 _READ_OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={READ_TIMEOUT_MILLISECONDS}"

@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from evothesis import pg
 from evothesis.appliance.postgres import Postgres
 from evothesis.errors import LoadError
 from tests.appliance import eventually
@@ -241,3 +242,12 @@ def test_two_loaders(world: World) -> None:
         first.wait_until_drained()
 
     assert [(0, False), (1, False)] == world.stored()
+
+
+def test_client_that_vanished(world: World) -> None:
+    """The server notices within half a minute that a client is gone without a word, and gives its locks up."""
+    query = "select name, reset_val from pg_settings where name like 'tcp_keepalives%' order by name"
+    with pg.connect(world.database, name="test") as connection:
+        found = {row["name"]: row["reset_val"] for row in connection.execute(query).fetchall()}
+
+    assert {"tcp_keepalives_count": "3", "tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5"} == found
