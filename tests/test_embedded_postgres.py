@@ -203,8 +203,7 @@ def test_log_of_no_use(folder: Path, postgres_template: Path, log_bytes: int | N
     assert server.acquire()
     try:
         server.start()
-        assert server.pid
-        os.kill(server.pid, signal.SIGKILL)
+        os.kill(server.pid or 0, signal.SIGKILL)
         if log_bytes:
             os.truncate(folder / "postgres.log", log_bytes)
         else:
