@@ -203,11 +203,10 @@ def test_log_of_no_use(folder: Path, postgres_template: Path, log_bytes: int | N
     assert server.acquire()
     try:
         server.start()
-        os.kill(server.pid or 0, signal.SIGKILL)
-        if log_bytes:
-            os.truncate(folder / "postgres.log", log_bytes)
-        else:
-            (folder / "postgres.log").unlink()
+        assert server.pid
+        os.kill(server.pid, signal.SIGKILL)
+        written = folder / "postgres.log"
+        os.truncate(written, log_bytes) if log_bytes else written.unlink()
 
         def is_back() -> bool:
             server.tend()
