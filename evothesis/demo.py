@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
 
+import psycopg
 from aiohttp import web
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from evothesis.admin.recent import recent_events
 from evothesis.pg import pool
@@ -37,7 +38,10 @@ def demo_application(url: str, collector: str) -> web.Application:
         return web.Response(body=pages[name], content_type=kind, charset="utf-8", headers={"Cache-Control": "no-store"})
 
     async def recent(request: web.Request) -> web.Response:
-        body = await recent_events(request.app[_POOL], limit=EVENTS_SHOWN_MAX)
+        try:
+            body = await recent_events(request.app[_POOL], limit=EVENTS_SHOWN_MAX)
+        except (psycopg.Error, PoolTimeout) as error:  # it is away, or has no tables yet
+            raise web.HTTPServiceUnavailable from error
         return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
     application.cleanup_ctx.append(database)

@@ -51,6 +51,7 @@ def configure(form: str) -> None:
     # one line with a stack trace for each malformed request would let anyone fill the disk
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     logging.getLogger("botocore").setLevel(logging.WARNING)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # that the database is away is the loader's to say, once
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from evothesis.errors import ConfigurationError, UnreachableError
 
-CONNECT_TIMEOUT_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 5
+WAIT_SECONDS = 0.1  # how often one who waits for PostgreSQL looks up
 LOCK_SECONDS_MAX = 2
 
 # why a server that answers refuses a connection for now; a failed connection has no SQLSTATE in psycopg
@@ -30,7 +33,7 @@ _PASSING = (
 _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 _TRANSIENT_CODES = frozenset({"25006"})
 
-Connection = psycopg.Connection[DictRow]
+T = TypeVar("T")
 AsyncConnection = psycopg.AsyncConnection[DictRow]
 
 # the last three: a client that is gone without a word keeps its locks no longer than it takes us to come back
@@ -43,13 +46,46 @@ POOL_SIZE_MAX = 4
 _READ_OPTIONS = f"-c default_transaction_read_only=on -c statement_timeout={READ_TIMEOUT_MILLISECONDS}"
 
 
+class Connection(psycopg.Connection[DictRow]):
+    """A connection whose user may say that it lives while PostgreSQL keeps it waiting: for a lock, for a migration."""
+
+    meanwhile: Callable[[float], object] | None = None  # is told again and again for how many seconds
+
+    def wait(self, gen: PQGen[T], interval: float = WAIT_SECONDS, timeout: float | None = None) -> T:
+        """Wait for PostgreSQL."""
+        return super().wait(self._telling(gen), interval, timeout)
+
+    def _telling(self, waiting: PQGen[T]) -> Generator[Any, Any, T]:
+        began = time.monotonic()
+        ready = None
+        try:
+            while True:
+                ready = yield waiting.send(ready)  # type: ignore[arg-type]  # a generator begins with None
+                if self.meanwhile:
+                    self.meanwhile(time.monotonic() - began)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def check(url: str) -> None:
+    """Raise ConfigurationError when `url` can be no database's, whatever the network does."""
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        message = "database.url cannot be read"
+        hint = "write it as postgresql://user:password@host/name, with special characters as %XX"
+        raise ConfigurationError(message, hint=hint) from None  # libpq's own words quote the password
+
+
 def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
     """Connect as `name` (seen in pg_stat_activity), in UTC, with commits that wait for the disk.
 
     Raises UnreachableError when it may work later, ConfigurationError when it will not.
     """
+    check(url)
     try:
-        connection = psycopg.connect(
+        connection = Connection.connect(
             url,
             application_name=f"evothesis {name}",
             autocommit=autocommit,
@@ -62,10 +98,6 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
             options=_OPTIONS,
             row_factory=dict_row,
         )
-    except psycopg.ProgrammingError:
-        message = "database.url cannot be read"
-        hint = "write it as postgresql://user:password@host/name, with special characters as %XX"
-        raise ConfigurationError(message, hint=hint) from None  # libpq's own words quote the password
     except psycopg.OperationalError as error:
         message = f"cannot connect to PostgreSQL: {_first_line(error)}"
         if "FATAL:" in str(error) and not any(reason in str(error) for reason in _PASSING):
@@ -84,12 +116,14 @@ def pool(url: str, *, name: str) -> AsyncConnectionPool[AsyncConnection]:
         kwargs={
             "application_name": f"evothesis {name}",
             "autocommit": True,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": f"{_OPTIONS} {_READ_OPTIONS}",
             "row_factory": dict_row,
         },
         min_size=1,
         max_size=POOL_SIZE_MAX,
         timeout=5,
+        reconnect_timeout=5,  # the next one who asks tries again, instead of waiting for ever longer pauses
         open=False,
     )
 

@@ -1,7 +1,8 @@
 """Serve: the configuration in, a running appliance out.
 
-Names the processes and the order in which they end: collectors, so that nothing new comes in; the loader, when it has
-stored what they sealed; those who only read; PostgreSQL, after its clients.
+All processes start at once: collectors take events whatever the database does, the others wait for it. They end in
+order: collectors, so that nothing new comes in; the loader, when it has stored what they sealed, and those who only
+read; PostgreSQL, after its clients.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from evothesis import listener, pg
+from evothesis import heartbeat, listener, pg
 from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.commit import Committer
@@ -33,12 +34,13 @@ from evothesis.config import Config
 from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
 from evothesis.loader.run import Loader
-from evothesis.migrate import migrate
 from evothesis.supervisor import Program, Pulse, Supervisor
 
 log = logging.getLogger(__name__)
 
 DEMO_EXPORT_SECONDS = 300
+START_SECONDS = 10  # in which an embedded PostgreSQL has usually started
+STOP_SECONDS_MAX = 9  # systemd and people expect that all of it ends within ten
 
 
 class Scope(NamedTuple):
@@ -59,34 +61,38 @@ class Scope(NamedTuple):
 
 
 def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
-    """Run until SIGTERM or SIGINT. Raises EvothesisError when the appliance cannot start."""
+    """Run until SIGTERM or SIGINT.
+
+    Raises EvothesisError for what is known to be wrong before anything runs. What only the database knows, a wrong
+    password, say, is the loader's to tell: that is no reason to refuse events.
+    """
     if scope.demo_port and not config.admin.token:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
     _check_free(_listeners(config, scope))
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
-    exporter = _Periodic(config_path) if scope.demo_port else None
     url = server.url if server else config.database.url
+    if scope.has_loader:
+        pg.check(url)
+    exporter = _Periodic(config_path) if scope.demo_port else None
+    announcement = _Announcement(config, scope)
+    tended = [part.tend for part in (server, exporter, announcement) if part]
+    supervisor = Supervisor(
+        _programs(config, url, scope),
+        tend=lambda: [tend() for tend in tended],
+        in_child=server.release_in_child if server else lambda: None,
+    )
     try:
         if server:
-            server.start()
-        if scope.has_loader:
-            with pg.connect(url, name="migrate") as connection:
-                migrate(connection)
+            server.begin()
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody counts references in them
-        tended = [part.tend for part in (server, exporter) if part]
-        supervisor = Supervisor(
-            _programs(config, url, scope),
-            tend=lambda: [tend() for tend in tended],
-            in_child=server.release_in_child if server else lambda: None,
-        )
-        supervisor.run(lambda: _announce(config, scope))
+        supervisor.run(announcement.begin)
     finally:
         if exporter:
             exporter.stop()
         if server:
-            server.stop()
+            server.stop(max(1, STOP_SECONDS_MAX - max(0, time.monotonic() - supervisor.stopping_at)))
 
 
 def _acquire(config: Config) -> Postgres:
@@ -106,8 +112,8 @@ def _programs(config: Config, url: str, scope: Scope) -> list[list[Program]]:
             [Program(f"collector {number}", lambda pulse: _collect(config, salt, pulse)) for number in range(processes)]
         )
     if scope.has_loader:
-        groups.append([Program("loader", lambda pulse: _load(config, url, pulse))])
-        groups.append([Program("admin", lambda pulse: _administer(config, url, pulse))])
+        loader = Program("loader", lambda pulse: _load(config, url, pulse))
+        groups.append([loader, Program("admin", lambda pulse: _administer(config, url, pulse))])
     if scope.demo_port:
         groups[-1].append(Program("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
     return groups
@@ -136,7 +142,8 @@ def _load(config: Config, url: str, pulse: Pulse) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
-    Loader(url, config.spool, stop, pulse).run()
+    start_seconds = START_SECONDS if config.database.is_embedded else 0
+    Loader(url, config.spool, stop, pulse, start_seconds=start_seconds).run()
 
 
 def _administer(config: Config, url: str, pulse: Pulse) -> None:
@@ -200,21 +207,40 @@ def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - read, not bound
 
 
-def _announce(config: Config, scope: Scope) -> None:
-    public = f"http://{_reachable(config.server.host)}:{config.server.port}"
-    log.info("Evothesis serves.", extra={"role": scope.role, "collect": public + config.server.collect_path})
-    if scope.demo_port is None:
-        return
-    operator = f"http://{_reachable(config.admin.host)}:{config.admin.port}"
-    program = "evothesis" if shutil.which("evothesis") else sys.argv[0]  # in a checkout it is on no path
-    print(  # noqa: T201 - the demo's welcome is for the person who started it
-        f"""
-  Demo site    http://127.0.0.1:{scope.demo_port}/          visit it, click about
-  Collector    {public}{config.server.collect_path}
+class _Announcement:
+    """Says that all is ready; of a demo, whose panel shows what is stored, when the loader has reached the database."""
+
+    def __init__(self, config: Config, scope: Scope) -> None:
+        """Nothing is said yet."""
+        self._config = config
+        self._scope = scope
+        self._began_at = time.time()
+        self._is_due = False
+        self._public = f"http://{_reachable(config.server.host)}:{config.server.port}"
+
+    def begin(self) -> None:
+        collect = self._public + self._config.server.collect_path
+        log.info("Evothesis serves.", extra={"role": self._scope.role, "collect": collect})
+        self._is_due = self._scope.demo_port is not None
+
+    def tend(self) -> None:
+        beat = heartbeat.read(self._config.spool.path) if self._is_due else None
+        if beat and beat.at > self._began_at and not beat.database_error:
+            self._is_due = False
+            self._welcome()
+
+    def _welcome(self) -> None:
+        config = self._config
+        operator = f"http://{_reachable(config.admin.host)}:{config.admin.port}"
+        program = "evothesis" if shutil.which("evothesis") else sys.argv[0]  # in a checkout it is on no path
+        print(  # noqa: T201 - the demo's welcome is for the person who started it
+            f"""
+  Demo site    http://127.0.0.1:{self._scope.demo_port}/          visit it, click about
+  Collector    {self._public}{config.server.collect_path}
   Events       curl -H 'Authorization: Bearer {config.admin.token}' {operator}/events/recent
   Deliver      {program} export                 writes Parquet into {config.export.destination[0].url}
   Bill         {program} usage
   Stop         Ctrl-C
 """,
-        flush=True,
-    )
+            flush=True,
+        )

@@ -27,9 +27,10 @@ log = logging.getLogger(__name__)
 RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.1, 5.0
 HEALTHY_SECONDS = 10  # a process that lived this long starts again without a pause
 WATCH_SECONDS = 1.0
-STILL_SECONDS_MAX = 60  # without a sign of life; a load that PostgreSQL keeps waiting takes less
+STILL_SECONDS_MAX = 60  # without a sign of life; who waits for PostgreSQL, however long, gives them
 ALONE_SECONDS = 10  # more, then the kernel ends it: the parent would have, so there is none any more
-STOP_SECONDS_MAX = 9  # of one group; systemd and people expect ten in all
+STOP_SECONDS_MAX = 7  # for all groups; what was accepted is in the spool, even of a process that has to be killed
+KILL_SECONDS_MAX = 1
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 Pulse = Callable[[], None]
@@ -71,6 +72,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wake = socket.socketpair()
         self._stopping = False
+        self.stopping_at = float("inf")  # monotonic
         self._watched_at = 0.0
 
     def run(self, on_ready: Callable[[], None]) -> None:
@@ -87,8 +89,9 @@ class Supervisor:
         finally:
             self._stopping = True
             notify("STOPPING=1")
+            self.stopping_at = time.monotonic()
             for group in self._groups:
-                self._stop_group(group)
+                self._stop_group(group, self.stopping_at + STOP_SECONDS_MAX)
             signal.set_wakeup_fd(-1)
 
     def _loop(self, on_ready: Callable[[], None]) -> None:
@@ -228,13 +231,12 @@ class Supervisor:
             os.close(process.pipe)
             process.pipe = -1
 
-    def _stop_group(self, group: list[_Process]) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+    def _stop_group(self, group: list[_Process], deadline: float) -> None:
+        for number, until in ((signal.SIGTERM, deadline), (signal.SIGKILL, deadline + KILL_SECONDS_MAX)):
             for process in group:
                 if process.pid:
                     os.kill(process.pid, number)
-            deadline = time.monotonic() + STOP_SECONDS_MAX
-            while any(process.pid for process in group) and time.monotonic() < deadline:
+            while any(process.pid for process in group) and time.monotonic() < until:
                 self._reap()
                 time.sleep(0.01)
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
@@ -26,7 +27,7 @@ from tests import processes
 ROOT = Path(__file__).parent.parent
 TOKEN = "a-token-of-the-tests"
 START_SECONDS_MAX = 60
-STOP_SECONDS_MAX = 15
+STOP_SECONDS_MAX = 10
 COMMAND_SECONDS_MAX = 60
 POLL_SECONDS = 0.02
 OUTPUT_SHOWN_LENGTH = 20_000
@@ -86,8 +87,8 @@ class Appliance:
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
         self._environment |= {"EVOTHESIS_CONFIG": str(self.config_path), "PYTHONPATH": str(ROOT)}
 
-    def start(self) -> Appliance:
-        """Start the server; returns when it says, the way systemd is told, that it is ready."""
+    def start(self, *, with_database: bool = True) -> Appliance:
+        """Start the server; returns when it says, the way systemd is told, that it is ready, and has its database."""
         assert self._process is None, "it runs already"
         command = [sys.executable, "-m", "evothesis", "serve", "--config", str(self.config_path)]
         if self._demo:
@@ -104,7 +105,18 @@ class Appliance:
             assert ended is None, f"`evothesis serve` ended with {ended}:\n{self.output()}"
             assert time.monotonic() < deadline, f"`evothesis serve` was not ready in {START_SECONDS_MAX} s"
             time.sleep(POLL_SECONDS)
+        if with_database:
+            eventually(lambda: self.health()["database"]["connected"], timeout=START_SECONDS_MAX)
         return self
+
+    def health(self) -> Any:  # noqa: ANN401 - any JSON value
+        """What the public listener says of itself and of what is behind it."""
+        connection = HTTPConnection(self.url.removeprefix("http://"), timeout=5)
+        try:
+            connection.request("GET", "/health")
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
 
     def stop(self) -> None:
         """Stop the server as systemd does; it ends in time, without complaint, and leaves no process behind."""

@@ -2,6 +2,7 @@
 
 def test_one(database): ...           # the URL of a migrated, empty database on the embedded PostgreSQL
 def test_two(debian_postgres): ...    # Debian's PostgreSQL: debian_postgres.new_database() is empty, not migrated
+def test_three(own_postgres): ...     # the same, of this test's own: it may be stopped
 """
 
 from __future__ import annotations
@@ -113,6 +114,19 @@ def database(postgres: Postgres) -> Iterator[str]:
         connection.execute(sql.SQL("create database {} template postgres").format(identifier))
         yield postgres.url.replace("dbname=postgres", f"dbname={name}")
         connection.execute(sql.SQL("drop database {} with (force)").format(identifier))
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[DebianPostgres]:
+    """A PostgreSQL that this test may take away."""
+    with tempfile.TemporaryDirectory(prefix="evothesis-") as folder:  # a socket's path is short by nature
+        server = DebianPostgres(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            if server._process:
+                server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -120,10 +120,13 @@ def test_unreachable_database(cli: Cli, command: list[str]) -> None:
     assert SECRET not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["migrate", "serve"])
 @pytest.mark.parametrize("url", [f"postgresql://user:100%{SECRET}@127.0.0.1:1/name", f"nonsense {SECRET}"])
-def test_unreadable_database_url(cli: Cli, url: str) -> None:
+def test_unreadable_database_url(cli: Cli, command: str, url: str) -> None:
     """A database.url that means nothing is code 2, without what is secret in it."""
-    done = cli("migrate", EVOTHESIS_DATABASE_URL=url)
+    server, admin = processes.free_ports(2)
+    ports = {"EVOTHESIS_SERVER_PORT": str(server), "EVOTHESIS_ADMIN_PORT": str(admin)}
+    done = cli(command, EVOTHESIS_DATABASE_URL=url, **ports)
 
     code, error = failure(done)
     assert 2 == code

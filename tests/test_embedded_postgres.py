@@ -203,8 +203,8 @@ def test_log_of_no_use(folder: Path, postgres_template: Path, log_bytes: int | N
     assert server.acquire()
     try:
         server.start()
-        assert server.pid
-        os.kill(server.pid, signal.SIGKILL)
+        assert server._process
+        os.kill(server._process.pid, signal.SIGKILL)
         written = folder / "postgres.log"
         os.truncate(written, log_bytes) if log_bytes else written.unlink()
 

@@ -118,7 +118,9 @@ async def _answers_errors(
     except web.HTTPException as error:
         return _error(error.status, "not_found" if error.status == HTTPStatus.NOT_FOUND else "refused", error.reason)
     except (psycopg.OperationalError, PoolTimeout):
-        return _error(503, "database_unreachable", "the database does not answer; try again")
+        return _error(503, "database_unreachable", "the database does not answer, /health says why; try again")
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return _error(503, "schema_outdated", "the schema is not up to date yet, /health says why; try again")
     except Exception:
         log.exception("Request failed.")
         return _error(503, "failed", "the request could not be handled")

@@ -2,6 +2,7 @@
 
 Only the binaries of a wheel are used. The server is a direct child that is told to stop when its parent dies; a file
 lock names the one process that runs it, so that any command finds it running or runs it for its own duration.
+`begin` and `tend` never wait: `serve` takes events whatever the server does. `start` is the two of them, and patience.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
@@ -32,15 +34,20 @@ log = logging.getLogger(__name__)
 SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, unix(7), less the final NUL
 SOCKET_FOLDER = Path("/tmp")  # noqa: S108 - a folder of our own in it, whose owner is checked
 SOCKET_NAME = ".s.PGSQL.5432"
-START_SECONDS_MAX = 60  # recovery after a crash replays at most max_wal_size
+START_SECONDS_MAX = 60  # for a command; recovery after a crash replays at most max_wal_size
 SPAWN_SECONDS_MAX = 10  # backends of a killed server hold its shared memory for a moment
 RESPAWN_SECONDS_MIN, RESPAWN_SECONDS_MAX = 0.5, 5.0
 STOP_SECONDS_MAX = 8
+STOP_SECONDS_HARD = 0.5  # for each way that is harder than asking: what was committed is on disk
 LAST_WORDS_BYTES_MAX = 64 * 2**10  # the log of a server that fails for days is larger than memory
 ORDINARY_ID = 1  # "daemon" in Debian's base system; PostgreSQL wants a user that has a name
 
+# what PostgreSQL, initdb and the programs before them say when they end; not what is said to a client that is too early
+LAST_WORDS = re.compile(r"(?:(?:FATAL|PANIC):  (?!the database system is)|initdb: error: |(?=unshare: |setpriv: ))(.+)")
+
 SETTINGS = {
     "listen_addresses": "",  # the socket's folder is the only way in, and only its owner may enter
+    "unix_socket_permissions": "0700",
     "max_connections": "40",
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",  # fewer checkpoints under load; START_SECONDS_MAX covers the replay
@@ -68,20 +75,16 @@ class Postgres:
         self._path = path.absolute()
         self._data = self._path / "data"
         self._lock: IO[str] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._respawn_at = 0.0  # monotonic; 0 while the server is well
-        self._pause_seconds = RESPAWN_SECONDS_MIN
-        self._reason = ""
+        self._process: subprocess.Popen[bytes] | None = None  # the server, or initdb before it
+        self._is_creating = self._is_up = False
+        self._said_at = 0  # where in the log the words of this process begin
+        self._down_at = self._respawn_at = 0.0
+        self._pause_seconds, self._told = RESPAWN_SECONDS_MIN, ""
 
     @property
     def url(self) -> str:
         """A libpq connection string; valid whether or not the server runs."""
         return make_conninfo(host=str(self._socket_folder), user="evothesis", dbname="postgres")
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process, when this object runs it."""
-        return self._process.pid if self._process else None
 
     @property
     def _socket_folder(self) -> Path:
@@ -119,60 +122,68 @@ class Postgres:
         self._lock = self._process = None
 
     def start(self) -> None:
-        """Create the cluster where there is none, start the server, return when it answers."""
-        self._prepare_socket_folder()
-        if not (self._data / "PG_VERSION").exists():
-            self._create()
+        """Start the server, return when it answers. Raises EvothesisError."""
         began = time.monotonic()
-        self._spawn()
-        while not self.answers():
+        self.begin()
+        while not self._is_up:
             waited = time.monotonic() - began
+            if self._is_creating and self._process and self._process.poll():
+                message = f"initdb failed in {self._path}: {self.last_words()}"
+                raise EvothesisError(message, hint="is the folder writable, and on a file system with room?")
             if waited > START_SECONDS_MAX or (waited > SPAWN_SECONDS_MAX and not self.is_alive()):
                 message = f"the embedded PostgreSQL did not start in {waited:.0f} s: {self.last_words()}"
                 raise UnreachableError(message, hint=f"see {self._path / 'postgres.log'}")
-            if not self.is_alive():
-                time.sleep(0.5)
-                self._spawn()
             time.sleep(0.02)
-        log.info("PostgreSQL started.", extra={"path": str(self._path)})
+            self.tend()
+
+    def begin(self) -> None:
+        """Begin to start the server, `tend` sees to the rest. Raises EvothesisError for what no waiting can mend."""
+        self._is_up, self._down_at = False, time.monotonic()
+        with suppress(OSError):  # a full disk, say: `tend` tries again
+            self._advance()
 
     def tend(self) -> None:
-        """Start the server again if it ended by itself; never waits and never fails, collectors go on without it."""
+        """See to it that the server runs, and starts again when it ended; never waits and never fails."""
         now = time.monotonic()
         if self.is_alive():
-            if self._respawn_at and self.answers():
-                self._respawn_at, self._pause_seconds, self._reason = 0.0, RESPAWN_SECONDS_MIN, ""
+            if not self._is_up and self._is_ready():
+                self._is_up, self._pause_seconds, self._told = True, RESPAWN_SECONDS_MIN, ""
                 log.info("PostgreSQL started.", extra={"path": str(self._path)})
             return
-        if now < self._respawn_at:
-            return
-        reason = self.last_words()
-        if not self._respawn_at:
+        if self._is_up:
+            self._is_up, self._down_at = False, now
             log.warning("PostgreSQL ended, starting it again.")
-        elif reason != self._reason:
+        if now >= self._respawn_at:
+            if self._process and self._process.returncode:
+                self._tell(self.last_words())
+            try:
+                self._advance()
+            except (OSError, EvothesisError) as error:
+                self._tell(str(error))
+
+    def _tell(self, reason: str) -> None:
+        """Say once why the server does not start; what an earlier one left behind passes by itself."""
+        kind = re.sub(r"\d+", "", reason)  # the same trouble names another process each time
+        if kind != self._told and (self._is_creating or time.monotonic() - self._down_at > SPAWN_SECONDS_MAX):
             log.error("PostgreSQL does not start, trying again.", extra={"reason": reason})
-        self._reason = reason
-        self._respawn_at = now + self._pause_seconds
-        self._pause_seconds = min(self._pause_seconds * 2, RESPAWN_SECONDS_MAX)
-        try:
-            self._spawn()
-        except OSError as error:  # no memory, no descriptor, no room: for now
-            log.warning("PostgreSQL could not be started, trying again.", extra={"reason": str(error)})
+            self._told = kind
 
     def is_alive(self) -> bool:
-        """Whether the server that this object started still runs."""
+        """Whether the process that this object started still runs."""
         return self._process is not None and self._process.poll() is None
 
-    def stop(self) -> None:
+    def stop(self, seconds_max: float = STOP_SECONDS_MAX) -> None:
         """Stop the server (a fast shutdown, then an immediate one) and let others run it."""
-        if self._process and self._process.poll() is None:
-            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                self._process.send_signal(number)
-                try:
-                    self._process.wait(STOP_SECONDS_MAX)
-                    break
-                except subprocess.TimeoutExpired:
-                    log.warning("PostgreSQL did not stop in time.", extra={"signal": number.name})
+        ways = ((signal.SIGINT, seconds_max), (signal.SIGQUIT, STOP_SECONDS_HARD), (signal.SIGKILL, None))
+        for number, seconds in ways:
+            if self._process is None or self._process.poll() is not None:
+                break
+            for signalled in (number, signal.SIGCONT):  # one that was stopped hears nothing
+                os.killpg(self._process.pid, signalled)  # initdb has children that do not end with it
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                log.warning("PostgreSQL did not stop in time.", extra={"signal": number.name})
         if self._lock:
             self._lock.close()
         self._lock = self._process = None
@@ -186,52 +197,58 @@ class Postgres:
         return True
 
     def last_words(self) -> str:
-        """The newest fatal message in the server's log."""
+        """Why the process that was started last has ended, in its own words."""
         try:
             with (self._path / "postgres.log").open("rb") as file:
-                size_bytes = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size_bytes - LAST_WORDS_BYTES_MAX))
-                lines = file.read().decode(errors="replace").splitlines()
+                file.seek(max(self._said_at, file.seek(0, os.SEEK_END) - LAST_WORDS_BYTES_MAX))
+                words = LAST_WORDS.findall(file.read().decode(errors="replace"))
         except OSError as error:
             return f"its log cannot be read: {error.strerror}"
-        return next(
-            (line.partition("FATAL:")[2].strip() for line in reversed(lines) if "FATAL:" in line), "it is silent"
-        )
+        return str(words[-1]).strip() if words else "it is silent"
 
-    def _create(self) -> None:
-        """Run initdb beside the final place, so that a cluster is complete or absent."""
-        unfinished = self._path / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        command = ["initdb", "-D", str(unfinished), "-U", "evothesis", "--auth=trust", "--encoding=UTF8"]
-        command += ["--locale=C.UTF-8", "--locale-provider=libc", "--data-checksums"]
-        done = subprocess.run(self._as_user(command), capture_output=True, text=True, check=False)
-        if done.returncode:
-            message = f"initdb failed in {self._path}: {(done.stderr or done.stdout).strip()}"
-            raise EvothesisError(message, hint="is the folder writable, and on a file system with room?")
-        unfinished.rename(self._data)
+    def _is_ready(self) -> bool:
+        """Whether the server takes connections, asked as pg_ctl does: a connection could keep us waiting."""
+        try:
+            lines = (self._data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        is_ours = self._process is not None and lines[:1] == [str(self._process.pid)]
+        return is_ours and [line.strip() for line in lines[7:8]] == ["ready"]
 
-    def _spawn(self) -> None:
-        settings = SETTINGS | {"unix_socket_directories": str(self._socket_folder), "unix_socket_permissions": "0700"}
-        command = ["postgres", "-D", str(self._data), *(f"--{name}={value}" for name, value in settings.items())]
+    def _advance(self) -> None:
+        """Run what comes next: initdb, which works beside the final place, so that a cluster is complete or absent."""
+        self._respawn_at = time.monotonic() + self._pause_seconds
+        self._pause_seconds = min(self._pause_seconds * 2, RESPAWN_SECONDS_MAX)
+        unfinished, process, self._process = self._path / "data.unfinished", self._process, None
+        self._prepare_socket_folder()
+        if self._is_creating and process and process.returncode == 0:
+            unfinished.rename(self._data)
+        self._is_creating = not (self._data / "PG_VERSION").exists()
+        if self._is_creating:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            command = ["initdb", "-D", str(unfinished), "-U", "evothesis", "--auth=trust", "--encoding=UTF8"]
+            command += ["--locale=C.UTF-8", "--locale-provider=libc", "--data-checksums"]
+        else:
+            command = ["postgres", "-D", str(self._data), f"--unix_socket_directories={self._socket_folder}"]
+            command += [f"--{name}={value}" for name, value in SETTINGS.items()]
         with (self._path / "postgres.log").open("ab") as output:
+            self._said_at = output.tell()
             self._process = subprocess.Popen(
-                self._as_user(command, with_parent=True),
+                self._as_user(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop the server after its clients
             )
 
-    def _as_user(self, command: list[str], *, with_parent: bool = False) -> list[str]:
+    def _as_user(self, command: list[str]) -> list[str]:
         """Prefix `command` so that it runs as a user whom PostgreSQL accepts, and dies with us.
 
         PostgreSQL refuses root. In a user namespace of its own the process sees itself as an ordinary user while the
         kernel still sees the files' owner: no account is added and no folder changes its mode. unshare and setpriv are
         part of util-linux, which Debian and Ubuntu cannot be without.
         """
-        program = [str(binaries() / command[0]), *command[1:]]
-        if with_parent:
-            program = ["setpriv", "--pdeathsig", "INT", *program]
+        program = ["setpriv", "--pdeathsig", "INT", str(binaries() / command[0]), *command[1:]]
         if os.geteuid() == 0:
             program = ["unshare", "--user", f"--map-user={ORDINARY_ID}", f"--map-group={ORDINARY_ID}", *program]
         return program

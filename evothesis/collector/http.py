@@ -105,7 +105,7 @@ class Collector:
             "loader": {"alive": alive, "seen_seconds_ago": age, "waiting_segments": loader.waiting if loader else None},
             "database": {
                 "connected": connected,
-                "reason": loader.database_error if loader else "the loader was not seen",
+                "reason": loader.database_error if loader and alive else "the loader is not running",
             },
         }
         return web.Response(

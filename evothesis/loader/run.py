@@ -1,4 +1,7 @@
-"""Run: the loader's life. Finds what waits, loads it in order, survives what fails, tells what it saw."""
+"""Run: the loader's life. Finds what waits, loads it in order, survives what fails, tells what it saw.
+
+It is the first to need the schema, and brings it up to date.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ import psycopg
 
 from evothesis import heartbeat, pg
 from evothesis.config import Spool
-from evothesis.errors import ConfigurationError, LoadError, UnreachableError
+from evothesis.errors import ConfigurationError, EvothesisError, LoadError, MigrationError, UnreachableError
 from evothesis.loader.content import Content, read
 from evothesis.loader.dedup import forget
 from evothesis.loader.keep import Keeper, forgotten
 from evothesis.loader.load import load
+from evothesis.migrate import migrate, pending
 from evothesis.spool.segments import Segment, sealed
 
 log = logging.getLogger(__name__)
@@ -26,9 +30,12 @@ log = logging.getLogger(__name__)
 LOCK = 0x65766F6C6F61  # "evoloa": any number that nothing else here locks
 POLL_SECONDS = 0.02
 BEAT_SECONDS = 1.0
-RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 5.0
+RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 3.0
+SLOW_SECONDS = 10  # after which it is told that a statement waits
 PARTITION_DAYS_AHEAD = 7
 TIDY_SECONDS = 10.0
+
+NOT_REACHED = "the loader has not reached the database yet"
 
 # without these a commit may be lost or torn by a crash, and the promise with it
 REQUIRED_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
@@ -37,8 +44,13 @@ REQUIRED_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 class Loader:
     """One loader; a second one on the same database ends with LoadError."""
 
-    def __init__(self, url: str, settings: Spool, stop: Event, pulse: Callable[[], None]) -> None:
-        """`stop` ends `run` when everything sealed is loaded; `pulse` is called every second or so."""
+    def __init__(
+        self, url: str, settings: Spool, stop: Event, pulse: Callable[[], None], *, start_seconds: float = 0
+    ) -> None:
+        """`stop` ends `run` when everything sealed is loaded; `pulse` is called every second or so.
+
+        That a database does not answer in the first `start_seconds` is not worth a log line: it starts beside us.
+        """
         self._url = url
         self._pulse = pulse
         self._spool = settings.path
@@ -46,22 +58,29 @@ class Loader:
         self._stop = stop
         self._tidied_at = float("-inf")
         self._beaten_at = float("-inf")
+        self._waiting = 0
         self._days: set[date] = set()
-        self._database_error: str | None = None
+        self._database_error: str | None = NOT_REACHED
+        self._said: str | None = None
+        self._silent_until = time.monotonic() + start_seconds
         self._spool_error: str | None = None
 
     def run(self) -> None:
-        """Load until told to stop; a lost database is waited for."""
+        """Load until told to stop; a database that is not there, or not as it should be, is waited for."""
         retry_seconds = RETRY_SECONDS_MIN
         while True:
+            self._beat(waiting=len(sealed(self._spool)))
             try:
                 with pg.connect(self._url, name="loader") as connection:
+                    connection.meanwhile = self._wait
                     self._prepare(connection)
+                    log.info("Database connected.")
+                    self._silent_until = 0
                     while self._work(connection):
-                        self._database_error = None
+                        self._database_error = self._said = None
                         retry_seconds = RETRY_SECONDS_MIN
                     return
-            except (UnreachableError, ConfigurationError, psycopg.Error) as error:
+            except (UnreachableError, ConfigurationError, MigrationError, psycopg.Error) as error:
                 self._tell(error)
                 if self._stop.wait(retry_seconds):
                     return
@@ -69,20 +88,28 @@ class Loader:
 
     def _tell(self, error: Exception) -> None:
         """Say once what the database's trouble is; it is asked again and again."""
-        reason = str(error).partition("\n")[0]
-        if reason != self._database_error:
-            passes = isinstance(error, UnreachableError) or (
-                isinstance(error, psycopg.Error) and pg.is_transient(error)
-            )
-            log.log(
-                logging.WARNING if passes else logging.ERROR,
-                "Database lost, trying again." if passes else "Database refused, trying again.",
-                extra={"reason": reason},
-            )
-        self._database_error = reason
+        reason = self._database_error = str(error).partition("\n")[0]
         self._beat(waiting=len(sealed(self._spool)))
+        passes = isinstance(error, UnreachableError) or (isinstance(error, psycopg.Error) and pg.is_transient(error))
+        if reason == self._said or (passes and time.monotonic() < self._silent_until):
+            return
+        self._said = reason
+        if passes:
+            log.warning("Database does not answer, trying again.", extra={"reason": reason})
+        else:
+            hint = {"hint": error.hint} if isinstance(error, EvothesisError) and error.hint else {}
+            log.error("Database refused, trying again.", extra={"reason": reason} | hint)
+
+    def _wait(self, seconds: float) -> None:
+        """Live, while PostgreSQL keeps us waiting."""
+        if seconds > SLOW_SECONDS and not self._database_error:
+            self._database_error = "PostgreSQL keeps the loader waiting, for a lock perhaps"
+        self._beat(waiting=self._waiting)
 
     def _prepare(self, connection: pg.Connection) -> None:
+        if pending(connection):
+            self._database_error = "the schema is being brought up to date"
+            migrate(connection)
         for setting in REQUIRED_SETTINGS:
             value = pg.one(connection, "select current_setting(%(name)s) as value", {"name": setting})["value"]
             if value not in ("on", "remote_apply", "local", "remote_write"):
@@ -181,6 +208,7 @@ class Loader:
             self._days.add(day)
 
     def _beat(self, *, waiting: int) -> None:
+        self._waiting = waiting
         if time.monotonic() - self._beaten_at < BEAT_SECONDS:
             return
         self._beaten_at = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -179,19 +178,6 @@ def test_no_token_set(tmp_path: Path, postgres_template: Path) -> None:
     with running(tmp_path, postgres_template, {"admin": {"token": ""}}) as appliance:
         for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer"}):
             assert (401, "unauthorized") == ask(appliance.admin_url, "GET", "/events/count", headers=headers).error
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[DebianPostgres]:
-    """A PostgreSQL that this test may take away."""
-    with tempfile.TemporaryDirectory(prefix="evothesis-") as folder:  # a socket's path is short by nature
-        server = DebianPostgres(Path(folder))
-        server.start()
-        try:
-            yield server
-        finally:
-            if server._process:
-                server.stop()
 
 
 @pytest.mark.crash

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from evothesis import heartbeat
-from evothesis.loader.run import Loader
+from evothesis.loader.run import NOT_REACHED, Loader
 from tests.appliance import eventually
 from tests.fix_world import World
 
@@ -46,6 +46,10 @@ class Loading:
         """What the heartbeat says about the database and about the spool."""
         beat = heartbeat.read(self._world.spool)
         return (beat.database_error, beat.spool_error) if beat else (None, None)
+
+    def wait_for_trouble(self) -> None:
+        """Return when the database has refused or failed."""
+        eventually(lambda: self.troubles[0] not in (None, NOT_REACHED))
 
     def wait_until_drained(self, timeout: float = 15) -> None:
         """Return when nothing waits in the spool."""

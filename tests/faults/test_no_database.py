@@ -1,4 +1,4 @@
-"""The appliance's own PostgreSQL ends and does not start again: events are taken all the same, and stored later."""
+"""The appliance's own PostgreSQL does not start, or not again: events are taken all the same, and stored later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from evothesis.appliance.postgres import Postgres
 from tests.appliance import Appliance, eventually
-from tests.faults.conftest import MakeDisk, fill, free
+from tests.faults.conftest import MakeDisk, command, fill, free
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
 
@@ -21,6 +21,7 @@ EVENTS_PER_SECOND = 200
 LIVENESS_SECONDS_MAX = 10
 AWAY_SECONDS_LONG = 90  # longer than the server waits for its PostgreSQL to start
 DISK_BYTES = 256 * 2**20
+SMALL_DISK_BYTES = 16 * 2**20  # a cluster does not fit
 FULL_SECONDS = 20
 
 Invariants = Callable[[Appliance, Oracle], Outcome]
@@ -71,6 +72,28 @@ def test_away_for_long(appliance: Appliance, make_oracle: MakeOracle, invariants
     bring_back()
 
     invariants(appliance, oracle)
+
+
+@pytest.mark.crash
+def test_no_room_for_a_cluster(
+    make_disk: MakeDisk, make_appliance: MakeAppliance, make_oracle: MakeOracle, invariants: Invariants
+) -> None:
+    """A first start without room for a database is an ERROR that is said once; when there is room it goes on."""
+    disk = make_disk(SMALL_DISK_BYTES)
+    appliance = make_appliance({"database": {"path": str(disk / "postgres")}}, start=False)
+    appliance.dsn = Postgres(disk / "postgres").url
+    appliance.start(with_database=False)
+    oracle = make_oracle(appliance)
+    oracle.send(EVENTS_PER_SECOND)
+    said = "PostgreSQL does not start, trying again."
+    eventually(lambda: said in appliance.output(), timeout=LIVENESS_SECONDS_MAX)
+    time.sleep(2)  # it is tried again
+    output = appliance.output()
+    command("mount", "-o", f"remount,size={DISK_BYTES}", str(disk))
+
+    invariants(appliance, oracle)
+    assert 1 == output.count(said)
+    assert "No space left on device" in output
 
 
 @pytest.mark.crash

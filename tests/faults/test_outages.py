@@ -147,7 +147,7 @@ def test_trouble_that_passes(world: World, trouble: Break, caplog: pytest.LogCap
     with ExitStack() as stack:
         mend = trouble(world, stack)
         with Loading(world, world.database) as loading:
-            eventually(lambda: loading.troubles[0])
+            loading.wait_for_trouble()
             until = time.monotonic() + WAIT_SECONDS
             while time.monotonic() < until:
                 assert loading.is_running
@@ -168,7 +168,7 @@ def test_recovery(own_world: World, server: Postgres, caplog: pytest.LogCaptureF
     start(server)
     own_world.put(entry(event(0)))
     with Loading(own_world, server.url) as loading:
-        eventually(lambda: loading.troubles[0])
+        loading.wait_for_trouble()
         execute(server.url, "select pg_promote()")
         loading.wait_until_drained(LIVENESS_SECONDS_MAX)
 
@@ -197,7 +197,7 @@ def test_trouble_that_stays(world: World, trouble: Break, caplog: pytest.LogCapt
     with ExitStack() as stack:
         mend = trouble(world, stack)
         with Loading(world, world.database) as loading:
-            eventually(lambda: loading.troubles[0])
+            loading.wait_for_trouble()
             until = time.monotonic() + WAIT_SECONDS
             while time.monotonic() < until:
                 assert loading.is_running

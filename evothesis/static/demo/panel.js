@@ -72,7 +72,7 @@
       if (!answer.ok) throw new Error(`answer ${answer.status}`);
       show((await answer.json()).events);
     } catch {
-      state.textContent = 'The server does not answer. Events wait in this browser until it does.';
+      state.textContent = 'Nothing can be shown at the moment. What you do is kept until it can.';
     }
     setTimeout(poll, POLL_MS);
   }
