@@ -5,6 +5,7 @@ All use the embedded PostgreSQL with the same settings: fsync, full_page_writes 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO, ClassVar, LiteralString
 
@@ -139,6 +141,16 @@ class Appliance(System):
         }
         (self.folder / "config.toml").write_text(tomli_w.dumps(settings))
         self._spawn(["-m", "evothesis", "serve", "--config", "config.toml"], {})
+
+    def _answers(self) -> bool:
+        """It takes events before it has a database; what is measured ends there."""
+        if not super()._answers():
+            return False
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection.request("GET", "/health")
+        report = json.loads(connection.getresponse().read())
+        connection.close()
+        return bool(report["database"]["connected"])
 
 
 class FirstVersion(System):
