@@ -88,7 +88,10 @@ class Loader:
 
     def _tell(self, error: Exception) -> None:
         """Say once what the database's trouble is; it is asked again and again."""
-        reason = self._database_error = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
+        if reason != self._database_error:
+            self._beaten_at = float("-inf")  # news are told at once
+        self._database_error = reason
         self._beat(waiting=len(sealed(self._spool)))
         passes = isinstance(error, UnreachableError) or (isinstance(error, psycopg.Error) and pg.is_transient(error))
         if reason == self._said or (passes and time.monotonic() < self._silent_until):
