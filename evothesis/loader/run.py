@@ -31,7 +31,7 @@ LOCK = 0x65766F6C6F61  # "evoloa": any number that nothing else here locks
 POLL_SECONDS = 0.02
 BEAT_SECONDS = 1.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 3.0
-SLOW_SECONDS = 10  # after which it is told that a statement waits
+SLOW_SECONDS = 5  # after which it is told that a statement waits
 PARTITION_DAYS_AHEAD = 7
 TIDY_SECONDS = 10.0
 
@@ -105,7 +105,7 @@ class Loader:
 
     def _wait(self, seconds: float) -> None:
         """Live, while PostgreSQL keeps us waiting."""
-        if seconds > SLOW_SECONDS and not self._database_error:
+        if seconds > SLOW_SECONDS and self._database_error in (None, NOT_REACHED):
             self._database_error = "PostgreSQL keeps the loader waiting, for a lock perhaps"
         self._beat(waiting=self._waiting)
 
