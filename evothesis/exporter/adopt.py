@@ -30,7 +30,8 @@ select sequence, sha256 from manifests
 """
 LOADS = """
 select count(*) as loads, count(distinct l.hour) as hours, min(l.hour) as hour, sum(l.accepted)::bigint as rows,
-       min(l.first_received_at) as first_received_at, max(l.last_received_at) as last_received_at
+       min(l.first_received_at) as first_received_at, max(l.last_received_at) as last_received_at,
+       sha256(string_agg(l.sha256, '' order by l.writer, l.segment_no)) as sha256
   from unnest(%(writers)s::integer[], %(firsts)s::bigint[], %(lasts)s::bigint[]) as r (writer, first, last)
   join loads l on l.writer = r.writer and l.segment_no between r.first and r.last
 """
@@ -103,18 +104,27 @@ def _checked(body: bytes, destination: str, sequence: int, instance: str, key: E
 
 def _take_over(connection: pg.Connection, destination: Destination, document: dict[str, Any], body: bytes) -> None:
     files = document["files"]
-    chunks = [_chunk(connection, destination.name, file["loads"]) for file in files]
-    for file, chunk in zip(files, chunks, strict=True):
+    chunks = []
+    for file in files:
+        chunk, sha256 = _chunk(connection, destination.name, file["loads"])
         if chunk.rows != file["rows"]:
             message = f"{destination.name}: {file['key']} has {file['rows']} rows, its loads have {chunk.rows} here"
             raise HistoryError(message, hint="the database is not the one that delivered this file")
+        # a machine that went back to a snapshot gives the same numbers, and maybe as many rows, to other events
+        if sha256 != file.get("loads_sha256"):
+            message = f"{destination.name}: {file['key']} was made of other segments than the database has"
+            raise HistoryError(message, hint="was the machine set back? give it another instance name and prefix")
+        chunks.append(chunk)
     covered = [part._asdict() for chunk in chunks for part in chunk.ranges]
     # hours without an event have no file
     rest = [part for part in document["loads"] if Range(**_named(part))._asdict() not in covered]
-    empty = {
-        chunk.key(document["instance"]): chunk
-        for chunk in (_chunk(connection, destination.name, [part]) for part in rest)
-    }
+    empty = {}
+    for part in rest:
+        chunk, _ = _chunk(connection, destination.name, [part])
+        if chunk.rows:
+            message = f"{destination.name}: the bucket lists loads without a row which have {chunk.rows} here"
+            raise HistoryError(message, hint="the database is not the one that delivered this manifest")
+        empty[chunk.key(document["instance"])] = chunk
     unknown = {chunk.key(document["instance"]): chunk for chunk in chunks} | empty
     known = connection.execute(KNOWN, {"keys": list(unknown)}).fetchall()
     for row in known:
@@ -145,8 +155,8 @@ def _named(part: dict[str, int]) -> dict[str, int]:
     return {"writer": part["writer"], "first_segment_no": part["first"], "last_segment_no": part["last"]}
 
 
-def _chunk(connection: pg.Connection, destination: str, loads: list[dict[str, int]]) -> Chunk:
-    """The chunk that a file was made of, as the database knows its loads now."""
+def _chunk(connection: pg.Connection, destination: str, loads: list[dict[str, int]]) -> tuple[Chunk, str]:
+    """The chunk that a file was made of, as the database knows its loads now, and the digest of their contents."""
     parameters = {f"{name}s": [part[name] for part in loads] for name in ("writer", "first", "last")}
     row = pg.one(connection, LOADS, parameters)
     expected = sum(part["last"] - part["first"] + 1 for part in loads)
@@ -154,4 +164,5 @@ def _chunk(connection: pg.Connection, destination: str, loads: list[dict[str, in
         message = f"{destination}: the bucket lists {expected} loads of which the database has {row['loads']}"
         raise HistoryError(message, hint="wait until the loader has caught up, or restore a newer database")
     ranges = tuple(Range(**_named(part)) for part in loads)
-    return Chunk(row["hour"], ranges, row["rows"], row["first_received_at"], row["last_received_at"])
+    chunk = Chunk(row["hour"], ranges, row["rows"], row["first_received_at"], row["last_received_at"])
+    return chunk, row["sha256"].hex()

@@ -33,6 +33,13 @@ RANGES = """
 select export_id, writer, first_segment_no as first, last_segment_no as last
   from export_ranges where export_id = any(%(exports)s) order by writer, first_segment_no
 """
+CONTENTS = """
+select r.export_id, sha256(string_agg(l.sha256, '' order by l.writer, l.segment_no)) as sha256
+  from export_ranges r
+  join loads l on l.writer = r.writer and l.segment_no between r.first_segment_no and r.last_segment_no
+ where r.export_id = any(%(exports)s)
+ group by r.export_id
+"""
 RECORD = """
 insert into manifests (destination, sequence, key, body, sha256, rows, files, bytes, created_at)
 values (%(destination)s, %(sequence)s, %(key)s, %(body)s, %(sha256)s, %(rows)s, %(files)s, %(bytes)s, %(created_at)s)
@@ -97,6 +104,8 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
             rows_by_site.update(file["rows_by_site"] or {})
         listed = [file for file in files if file["rows"]]
         loads = _ranges(connection, exports)
+        rows = connection.execute(CONTENTS, {"exports": exports}).fetchall()
+        contents = {row["export_id"]: row["sha256"].hex() for row in rows}
         body = manifest.signed(
             {
                 "version": manifest.VERSION,
@@ -115,6 +124,7 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
                         "rows": file["rows"],
                         "bytes": file["bytes"],
                         "sha256": file["sha256"].hex(),
+                        "loads_sha256": contents[file["export_id"]],
                         "schema_version": SCHEMA_VERSION,
                     }
                     for file in listed

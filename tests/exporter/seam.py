@@ -5,6 +5,7 @@ A test of the exporter fills the seam before it and looks at the seam after it: 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import uuid
@@ -100,6 +101,7 @@ class Database:
             {**row, "created_at": moment, "writer": writer, "segment_no": segment_no, "idx": idx}
             for idx, (row, moment) in enumerate(zip(rows, received, strict=False))
         ]
+        sha256 = hashlib.sha256(repr(rows).encode()).digest()
         with self.connection.transaction():
             self.connection.execute("select ensure_partitions(%s)", [hour.date()])
             self.connection.execute(
@@ -110,14 +112,19 @@ class Database:
             self.connection.execute(
                 "insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at,"
                 " accepted, duplicate, rejected, withheld, damaged, bytes)"
-                " values (%s, %s, '', %s, %s, %s, %s, 0, 0, 0, 0, 0)",
-                [writer, segment_no, hour, received[0], received[-1], len(rows)],
+                " values (%s, %s, %s, %s, %s, %s, %s, 0, 0, 0, 0, 0)",
+                [writer, segment_no, sha256, hour, received[0], received[-1], len(rows)],
             )
             copy = f"copy events_log ({', '.join(COLUMNS)}) from stdin"
             with self.connection.cursor() as cursor, cursor.copy(copy) as stream:
                 for row in identified:
                     stream.write_row([_adapted(row[name]) for name in COLUMNS])
         self.expected += identified
+
+    def forget(self) -> None:
+        """Lose everything, as a machine does that is set back to a snapshot."""
+        self.connection.execute("truncate exports, manifests, loads, writers, events_log cascade")
+        self.expected.clear()
 
 
 def _adapted(value: object) -> object:

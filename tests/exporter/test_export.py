@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evothesis.errors import HistoryError
 from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import HOUR, delivered, events, exported, in_order, listed, manifests
 
@@ -174,6 +175,31 @@ def test_foreign_object_of_the_same_content(exporting: Exporting) -> None:
 
     assert ({}, 0) == (outcome.failed, outcome.pending)
     assert in_order(exporting.database.expected) == delivered(exporting.bucket.objects())
+
+
+@pytest.mark.parametrize(("rows", "said"), [(3, "other segments"), (0, "without a row")])
+def test_machine_set_back(exporting: Exporting, rows: int, said: str) -> None:
+    """Other events under numbers that the bucket knows are not taken for delivered: the export stops, and says why."""
+    exporting.database.load(events(rows, seed=1), segment_no=0)
+    exporting.run()
+    exporting.database.forget()
+    exporting.database.load(events(3, seed=2), segment_no=0)
+
+    with pytest.raises(HistoryError, match=said):
+        exporting.run()
+
+
+def test_forgotten_delivery(exporting: Exporting) -> None:
+    """The same events under the same numbers are known as delivered, and are not delivered again."""
+    exporting.database.load(events(3), segment_no=0)
+    exporting.run()
+    before = exporting.bucket.objects()
+    exporting.database.forget()
+    exporting.database.load(events(3), segment_no=0)
+    outcome = exporting.run()
+
+    assert ([], {}, 0) == (outcome.published, outcome.failed, outcome.pending)
+    assert before == exporting.bucket.objects()
 
 
 def _elsewhere(exporting: Exporting) -> dict[str, bytes]:
