@@ -179,6 +179,21 @@ def test_times_that_were_lost(world: World) -> None:
     assert before == world.rows(LOADS_BY_NUMBER)
 
 
+def test_hour_of_damage(world: World) -> None:
+    """A segment of which nothing is sound has the same hour when it is loaded again."""
+    path = world.put(entry(event(0)))
+    path.write_bytes(b"\0" * 100)
+    at = (NOW - 3 * HOUR).timestamp()
+    os.utime(path, (at, at))
+    world.load()
+    before = world.rows(LOADS_BY_NUMBER)
+    forget_all(world, after=0)
+    world.load()
+
+    assert 1 == len(before)
+    assert before == world.rows(LOADS_BY_NUMBER)
+
+
 def lose(world: World) -> Gap:
     """A writer whose first two segments are gone."""
     gone = [world.put(entry(event(number))) for number in range(2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -43,8 +43,8 @@ def read(segment: Segment) -> Content:
         raise LoadError(message, hint="upgrade the loader")
     parts = list(decode(data, segment_no=segment.segment_no))
     entries = [(part.first_row, _entry(segment, part)) for part in parts if isinstance(part, Frame)]
-    # a segment with no sound frame still has its number; the file's time stands in
-    moments = [entry.received_at for _, entry in entries] or [datetime.fromtimestamp(segment.path.stat().st_mtime, UTC)]
+    # a segment with no sound frame still has its number, and its hour
+    moments = [entry.received_at for _, entry in entries] or [segment.received_at]
     withheld: Counter[str] = Counter()
     for _, entry in entries:
         if entry.withheld:

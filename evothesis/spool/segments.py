@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ OPEN = ".open"
 SEALED = ".sealed"
 LOADED = ".loaded"
 DAMAGED = ".damaged"  # loaded too, with stretches that were not sound: kept for a person to look at
+HOUR_FORMAT = "%Y%m%d%H"  # of the folders in KEPT
 KEPT = "loaded"  # the folder of what is loaded, so that it is not listed again and again
 
 
@@ -27,6 +28,13 @@ class Segment(NamedTuple):
     path: Path
     size_bytes: int
     changed_at_nanoseconds: int  # Unix time; of a sealed segment, that of its last frame, of a kept one, of its load
+
+    @property
+    def received_at(self) -> datetime:
+        """When its events were received, as well as its file can tell: a kept one lies in the folder of the hour."""
+        if self.path.parent.parent.name == KEPT:
+            return datetime.strptime(self.path.parent.name, HOUR_FORMAT).replace(tzinfo=UTC)
+        return datetime.fromtimestamp(self.changed_at_nanoseconds / 1e9, UTC)
 
 
 class Backlog(NamedTuple):
@@ -60,7 +68,7 @@ def backlog(spool: Path) -> Backlog:
 
 def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> Path:
     """Put a segment aside whose events are committed; its file's time becomes that of the load. Returns the folder."""
-    folder = segment.path.parent / KEPT / f"{hour:%Y%m%d%H}"
+    folder = segment.path.parent / KEPT / f"{hour:{HOUR_FORMAT}}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     os.utime(segment.path, ns=(at_nanoseconds, at_nanoseconds))
     segment.path.rename(folder / f"{segment.path.stem}{DAMAGED if is_damaged else LOADED}")
