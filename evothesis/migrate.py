@@ -89,6 +89,10 @@ def pending(connection: pg.Connection) -> list[Migration]:
 
 def migrate(connection: pg.Connection) -> list[Migration]:
     """Apply what is pending; returns what was applied. Raises MigrationError."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":  # a page may hold any character, and COPY takes our bytes for the encoding's
+        message = f"the database has the encoding {encoding}; events need UTF8"
+        raise MigrationError(message, hint="make it with `createdb --template=template0 --encoding=UTF8`")
     connection.execute("select pg_advisory_lock(%(lock)s)", {"lock": LOCK})
     try:
         connection.execute(CREATE)

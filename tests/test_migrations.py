@@ -202,3 +202,18 @@ def test_misnumbered(checkout: Checkout, name: str) -> None:
     assert 1 == code
     assert "are not numbered 1, 2, 3 …" in error or "is not named like 0001_events.sql" in error
     assert [None] == values(checkout.url, "select to_regclass('never')::text")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_other_encoding(postgres: Postgres, encoding: str) -> None:
+    """A database that cannot hold every character, or does not know which it holds, is refused and left empty."""
+    name = f"test_encoding_{encoding.lower()}"
+    make = f"create database {name} encoding '{encoding}' locale 'C' template template0"
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(make.encode())
+    url = postgres.url.replace("dbname=postgres", f"dbname={name}")
+    with pg.connect(url, name="test") as connection:
+        with pytest.raises(MigrationError, match=f"encoding {encoding}"):
+            migrate(connection)
+
+        assert [] == connection.execute("select from pg_class where relname = 'schema_migrations'").fetchall()
