@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from datetime import timedelta
-from typing import LiteralString
 
 import msgspec
 import psycopg
@@ -18,7 +17,6 @@ from evothesis.loader.accept import Gap, accept, gaps
 from evothesis.loader.keep import REMOVALS_MAX, Keeper, forgotten
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
-from tests.appliance import eventually
 from tests.fix_appliance import MakeAppliance
 from tests.fix_world import NOW, World, entry, event
 
@@ -279,23 +277,3 @@ def test_forgotten(world: World) -> None:
     assert [3] == [segment.segment_no for segment in lost]
     assert [(number, False) for number in range(4)] == world.stored()
     assert before == kept(world)
-
-
-@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
-def test_unsafe_server(world: World, setting: LiteralString) -> None:
-    """A server whose commits a crash may lose is refused."""
-
-    def change(query: LiteralString) -> None:
-        with psycopg.connect(world.database, autocommit=True) as connection:
-            connection.execute(query)
-            connection.execute("select pg_reload_conf()")
-        eventually(lambda: [{"value": value}] == world.rows(f"select current_setting('{setting}') as value"))
-
-    value = "off"
-    change(f"alter system set {setting} = off")
-    try:
-        with pytest.raises(LoadError, match=f"{setting} = off"):
-            world.load()
-    finally:
-        value = "on"
-        change(f"alter system reset {setting}")

@@ -7,6 +7,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import LiteralString
 
 import msgspec
 import psycopg
@@ -270,3 +271,23 @@ def test_older_database(world: World) -> None:
     world.load()
 
     assert before == (world.rows(STORED), world.rows(LOADS), world.rows(USAGE))
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+def test_unsafe_server(world: World, setting: LiteralString) -> None:
+    """A server whose commits a crash may lose is refused."""
+
+    def change(query: LiteralString) -> None:
+        with psycopg.connect(world.database, autocommit=True) as connection:
+            connection.execute(query)
+            connection.execute("select pg_reload_conf()")
+        eventually(lambda: [{"value": value}] == world.rows(f"select current_setting('{setting}') as value"))
+
+    value = "off"
+    change(f"alter system set {setting} = off")
+    try:
+        with pytest.raises(LoadError, match=f"{setting} = off"):
+            world.load()
+    finally:
+        value = "on"
+        change(f"alter system reset {setting}")
