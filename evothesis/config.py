@@ -83,10 +83,11 @@ class Privacy(Table, frozen=True, kw_only=True):
 
 
 class Limits(Table, frozen=True, kw_only=True):
-    """Requests per second; 0 is no limit."""
+    """Requests per second, and the events that are worth telling of; 0 is no limit."""
 
     per_address: NonNegative = 50
     per_site: NonNegative = 0
+    events_per_site_and_day: NonNegative = 0
 
 
 class Spool(Table, frozen=True, kw_only=True):

@@ -143,7 +143,8 @@ def _load(config: Config, url: str, pulse: Pulse) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
     start_seconds = START_SECONDS if config.database.is_embedded else 0
-    Loader(url, config.spool, stop, pulse, start_seconds=start_seconds).run()
+    events_max = config.limits.events_per_site_and_day
+    Loader(url, config.spool, stop, pulse, events_max=events_max, start_seconds=start_seconds).run()
 
 
 def _administer(config: Config, url: str, pulse: Pulse) -> None:
