@@ -22,6 +22,13 @@ NonNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
 FieldName = Annotated[str, Meta(pattern=r"^[\w.-]*[^\W_][\w.-]*$")]
+# as browsers say it: in small letters, without the port that its scheme has anyway
+_HOST = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
+Origin = Annotated[
+    str,
+    Meta(pattern=rf"^(?!http:.*:80$)(?!https:.*:443$)https?://((\*\.)?{_HOST}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?$"),
+]
+SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -54,6 +61,7 @@ class Server(Table, frozen=True, kw_only=True):
     proxies: tuple[str, ...] = ()
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         """A proxy is an address or a network."""
@@ -83,10 +91,11 @@ class Privacy(Table, frozen=True, kw_only=True):
 
 
 class Limits(Table, frozen=True, kw_only=True):
-    """Requests per second, and the events that are worth telling of; 0 is no limit."""
+    """How much is taken, and of whom; 0, and an empty list, is no limit."""
 
     per_address: NonNegative = 50
     per_site: NonNegative = 0
+    sites: tuple[SiteName, ...] = ()
     events_per_site_and_day: NonNegative = 0
 
 

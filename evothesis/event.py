@@ -69,6 +69,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     rows: list[Row]
     rejected: list[Rejected]
     withheld: dict[str, int]  # site to number of events that were not stored because of DNT or GPC
+    unlisted: int = 0  # number of events that were not stored because of their site
 
 
 encode_entry = msgspec.msgpack.Encoder().encode

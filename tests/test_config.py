@@ -22,6 +22,7 @@ SECRET = "correct-horse-battery"
 
 # values that no rule finds: another one of the same kind as the default
 TEXTS = {"instance": "other", "host": "127.0.0.2", "url": "postgresql://127.0.0.1/other", "currency": "EUR"}
+LISTS = {"proxies": ["10.0.0.1", "10.1.0.0/16"], "origins": ["https://a.example", "http://*.b.example:8080"]}
 
 
 def another(setting: msgspec.structs.FieldInfo) -> object:
@@ -32,7 +33,7 @@ def another(setting: msgspec.structs.FieldInfo) -> object:
     if isinstance(default, int | Decimal):
         return type(default)(default + 1) if isinstance(default, int) else str(default + 1)
     if isinstance(default, tuple):
-        return ["10.0.0.1", "10.1.0.0/16"] if setting.name == "proxies" else ["voucher", "loyaltyNumber"]
+        return LISTS.get(setting.name, ["voucher", "loyaltyNumber"])
     return TEXTS.get(setting.name, f"/other/{setting.name}")
 
 

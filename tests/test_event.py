@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,6 +110,13 @@ def test_rejected_row() -> None:
 
     assert ["2026-11-22T09:00:01+00:00", None, "site_missing", "a\tb", '{"a":"\\n"}'] == texts(refused.line)
     assert len(event.REJECTED_COLUMNS) == len(texts(refused.line))
+
+
+def test_entry_of_an_older_version() -> None:
+    """A frame that was written before unlisted events were counted has none."""
+    before = msgspec.msgpack.encode([AT, [], [], {"shop.example": 2}])
+
+    assert event.Entry(AT, [], [], {"shop.example": 2}, 0) == event.decode_entry(before)
 
 
 def test_entry_survives_the_spool() -> None:

@@ -144,19 +144,20 @@ def test_usage(world: World) -> None:
     nameless = {"eventType": "click"}
     world.put(entry(event(1), elsewhere, event(1), withheld={"b.example": 2, "c.example": 1}))
     world.put(entry(event(4), elsewhere, refused, nameless))
-    world.put(entry(event(5), at=NOW + DAY))
+    world.put(msgspec.structs.replace(entry(event(5), at=NOW + DAY), unlisted=3))
 
     world.load()
 
     today = NOW.date()
     assert [
         ("(unknown)", today, 0, 0, 1, 0),
+        ("(unknown)", today + DAY, 0, 0, 3, 0),
         ("a.example", today, 2, 1, 1, 0),
         ("a.example", today + DAY, 1, 0, 0, 0),
         ("b.example", today, 1, 1, 0, 2),
         ("c.example", today, 0, 0, 0, 1),
     ] == [tuple(line.values()) for line in world.rows(USAGE)]
-    assert [(2, 1, 0, 3), (1, 1, 2, 0), (1, 0, 0, 0)] == world.loads("accepted", "duplicate", "rejected", "withheld")
+    assert [(2, 1, 0, 3), (1, 1, 2, 0), (1, 0, 3, 0)] == world.loads("accepted", "duplicate", "rejected", "withheld")
     assert 4 == len(world.stored())
 
 

@@ -20,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from evothesis.collector.decode import EnvelopeError
 from evothesis.collector.message import Message
-from evothesis.collector.reception import BODY_SECONDS_MAX, CORS, Reception, demand_type, failure
+from evothesis.collector.reception import BODY_SECONDS_MAX, Reception, demand_type, failure
 
 SWEEP_SECONDS = 1.0
 SILENT_SECONDS_MAX = 30  # before the first byte, or while answers wait to be read
@@ -38,7 +38,7 @@ class Door:
         self.connections: set[Connection] = set()
         self.now = time.monotonic()  # as of the last sweep
         self._second = 0
-        self._head = b""
+        self._heads: dict[str | None, bytes] = {}
 
     def __call__(self) -> Connection:
         """A protocol for a new connection."""
@@ -59,13 +59,17 @@ class Door:
             await asyncio.wait(waiting, timeout=seconds_max)
             await asyncio.sleep(0)  # their answers are written by callbacks that stand behind this one
 
-    def answer(self, body: bytes) -> bytes:
-        """200, whose head changes once a second."""
+    def answer(self, body: bytes, origin: str | None) -> bytes:
+        """200 to a page of that origin; its head changes once a second."""
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._head = _head(HTTPStatus.OK, CORS)
-        return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
+            self._heads.clear()
+        answered = self.reception.origins.answered(origin)
+        head = self._heads.get(answered)
+        if head is None:
+            head = self._heads[answered] = _head(HTTPStatus.OK, self.reception.origins.headers(origin))
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
 class Connection(asyncio.Protocol):
@@ -181,36 +185,38 @@ class Connection(asyncio.Protocol):
         raw_headers, body = message.headers, bytes(message.body)
         message.restart()
         self._held.clear()
+        origin = None
         try:
             head = reception.head(raw_headers, self._peer)
+            origin = head.origin
             reception.admit(head)
             demand_type(head)
             receipt = reception.take(head, body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the sender is told that it failed
-            self._refuse(error)
+            self._refuse(error, origin)
             return
         if receipt.durable:
             self._durable = receipt.durable
-            receipt.durable.add_done_callback(partial(self._settle, receipt.body))
+            receipt.durable.add_done_callback(partial(self._settle, receipt.body, origin))
         else:
-            self._write(self._door.answer(receipt.body))
+            self._write(self._door.answer(receipt.body, origin))
 
-    def _settle(self, body: bytes, durable: asyncio.Future[None]) -> None:
+    def _settle(self, body: bytes, origin: str | None, durable: asyncio.Future[None]) -> None:
         """Answer, now that it is known whether the events are on disk."""
         self._durable = None
         if error := durable.exception():
-            self._refuse(error)
+            self._refuse(error, origin)
         else:
-            self._write(self._door.answer(body))
+            self._write(self._door.answer(body, origin))
         if self._held and self._transport:
             data = bytes(self._held)
             self._held.clear()
             self._regulate()
             self.data_received(data)
 
-    def _refuse(self, error: BaseException) -> None:
+    def _refuse(self, error: BaseException, origin: str | None = None) -> None:
         failed = failure(error)
-        head = _head(HTTPStatus(failed.status), failed.headers)
+        head = _head(HTTPStatus(failed.status), {**self._door.reception.origins.headers(origin), **failed.headers})
         closing = b"Connection: close\r\n" if self._is_closing else b""
         self._write(b"%b%bContent-Length: %d\r\n\r\n%b" % (head, closing, len(failed.body), failed.body))
 

@@ -18,7 +18,6 @@ from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
 from evothesis.collector.reception import (
     BODY_BYTES_AT_ONCE,
     BODY_SECONDS_MAX,
-    CORS,
     Failure,
     Receipt,
     Reception,
@@ -47,7 +46,7 @@ class Collector:
     def application(self) -> web.Application:
         """The routes of the public listener."""
         application = web.Application(middlewares=[_ends_connections, _answers_errors], client_max_size=BODY_BYTES_MAX)
-        application.on_response_prepare.append(_finish)
+        application.on_response_prepare.append(self._finish)
         collect = application.router.add_resource(self._config.server.collect_path)
         collect.add_route("POST", self.collect)
         collect.add_route("OPTIONS", self.preflight)
@@ -70,11 +69,12 @@ class Collector:
         is_large = len(body) > BODY_BYTES_AT_ONCE or head.encoding
         receipt = await self._reception.take_aside(head, body) if is_large else self._reception.take(head, body)
         await _kept(receipt)
-        return web.Response(body=receipt.body, content_type="application/json", headers=CORS)
+        return web.Response(body=receipt.body, content_type="application/json")
 
-    async def preflight(self, _request: web.Request) -> web.Response:
+    async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS, which browsers send before a body that is not plain text."""
-        headers = {**CORS, "Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
+        self._reception.origins.demand(request.headers.get("Origin"))
+        headers = {"Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
         return web.Response(
             status=204, headers={**headers, "Access-Control-Allow-Headers": "Content-Type, Content-Encoding"}
         )
@@ -115,6 +115,12 @@ class Collector:
             headers={"Cache-Control": "no-store"},
         )
 
+    async def _finish(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.popall("Server", None)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if request.path == self._config.server.collect_path:
+            response.headers.update(self._reception.origins.headers(request.headers.get("Origin")))
+
 
 async def _kept(receipt: Receipt) -> None:
     if receipt.durable:
@@ -148,8 +154,3 @@ async def _answers_errors(request: web.Request, handler: Handler) -> web.StreamR
 
 def _refusal(failed: Failure) -> web.Response:
     return web.Response(status=failed.status, body=failed.body, content_type="application/json", headers=failed.headers)
-
-
-async def _finish(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.popall("Server", None)
-    response.headers["X-Content-Type-Options"] = "nosniff"

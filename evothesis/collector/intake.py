@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from evothesis.collector import privacy
+from evothesis.collector.allowed import Allowed
 from evothesis.collector.decode import DEPTH_MAX, EventError, Inherited, decode, inflate, rewritten
 from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, parse, site_of
 from evothesis.collector.privacy import Rules
@@ -21,6 +22,9 @@ from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, reje
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
 USER_AGENT_LENGTH_MAX = 1_024
+SITE_NOT_ALLOWED = "site_not_allowed"
+
+_EVERY_SITE = Allowed()
 
 
 class Request(NamedTuple):
@@ -48,8 +52,11 @@ class _Refusal(NamedTuple):
     member: bytes
 
 
-def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
-    """Turn a request into the entry to be made durable. Raises EnvelopeError."""
+def take(request: Request, settings: Privacy, *, salt: bytes, sites: Allowed = _EVERY_SITE) -> Taken:
+    """Turn a request into the entry to be made durable. Raises EnvelopeError.
+
+    `salt` is what addresses are hashed with; events of others than `sites` are refused.
+    """
     data = inflate(request.body, request.encoding)
     members, inherited = decode(data)
     rules = privacy.rules(settings)
@@ -64,7 +71,9 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     for position, member in enumerate(members):
         try:
             raw = _kept(member, rules, careful=careful, anonymous=anonymous)
-            events.append(parse(raw, inherited, received_at=request.received_at, page=request.page))
+            event = parse(raw, inherited, received_at=request.received_at, page=request.page)
+            _demand(sites, event.site_id)
+            events.append(event)
         except EventError as error:
             refusals.append(_Refusal(position, error, member))
     if request.refuses and settings.signals == "drop":
@@ -72,7 +81,13 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
     rows = _rows(request, settings, events, salt=salt, anonymous=anonymous)
-    rejected = [_rejected(refusal, inherited, request, rules, anonymous=anonymous) for refusal in refusals]
+    rejected = [
+        _rejected(refusal, inherited, request, rules, anonymous=anonymous)
+        for refusal in refusals
+        if refusal.error.code != SITE_NOT_ALLOWED
+    ]
+    # anybody can make up sites: what is no site of ours is counted, and its name is kept nowhere
+    listed = [row for row in rejected if row.site_id is None or sites.has(row.site_id)]
     answer: dict[str, Any] = {
         "accepted": len(rows),
         "duplicate": 0,
@@ -82,7 +97,12 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     }
     if request.refuses:
         answer["withheld"] = 0
-    return Taken(Entry(request.received_at, rows, rejected, {}), answer)
+    return Taken(Entry(request.received_at, rows, listed, {}, unlisted=len(refusals) - len(listed)), answer)
+
+
+def _demand(sites: Allowed, site: str) -> None:
+    if not sites.has(site):
+        raise EventError(code=SITE_NOT_ALLOWED, message="events of this site are not taken")
 
 
 def _kept(member: bytes, rules: Rules, *, careful: bool, anonymous: bool) -> bytes:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from evothesis.collector import intake
+from evothesis.collector.allowed import Allowed, Origins
 from evothesis.collector.commit import Committer
 from evothesis.collector.decode import EnvelopeError
 from evothesis.collector.limits import Limiter, address_prefix
@@ -30,13 +31,6 @@ BODY_SECONDS_MAX = 10  # for the whole body, so that a drip cannot hold a connec
 BODY_BYTES_AT_ONCE = 32_768  # of a larger one the redaction alone may keep others waiting
 RETRY_AFTER_SECONDS = 5
 CONTENT_TYPES = ("application/json", "text/plain")
-
-# no credentials, ever: any origin may send, none may read anything but its own receipt
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Retry-After",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
 
 encode = msgspec.json.Encoder().encode
 
@@ -75,7 +69,7 @@ class Failure(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         """What stands beside the body."""
-        return CORS | {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.status in (429, 503) else CORS
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.status in (429, 503) else {}
 
 
 class Receipt(NamedTuple):
@@ -93,6 +87,8 @@ class Reception:
         self._privacy = config.privacy
         self._committer = committer
         self._salt = salt
+        self._sites = Allowed(config.limits.sites)
+        self.origins = Origins(config.server.origins)
         self._is_limited = bool(config.limits.per_address or config.limits.per_site)
         self._per_address = Limiter(config.limits.per_address)
         self._per_site = Limiter(config.limits.per_site)
@@ -120,7 +116,8 @@ class Reception:
         )
 
     def admit(self, head: Head) -> None:
-        """Raises EnvelopeError when a client or a site sends more than it may."""
+        """Raises EnvelopeError when a page may not send, or a client or a site sends more than it may."""
+        self.origins.demand(head.origin)
         if not self._is_limited:
             return
         now = time.monotonic()
@@ -149,12 +146,12 @@ class Reception:
             page=head.page,
             refuses=head.refuses,
         )
-        return intake.take(request, self._privacy, salt=self._salt)
+        return intake.take(request, self._privacy, salt=self._salt, sites=self._sites)
 
     def _keep(self, taken: intake.Taken) -> Receipt:
         entry = taken.entry
         durable = None
-        if entry.rows or entry.rejected or entry.withheld:
+        if entry.rows or entry.rejected or entry.withheld or entry.unlisted:
             rows = len(entry.rows) + len(entry.rejected)
             durable = self._committer.append(encode_entry(entry), rows, entry.received_at)
         return Receipt(encode(taken.answer), durable)

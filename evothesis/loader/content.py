@@ -24,6 +24,7 @@ class Content(NamedTuple):
     rows: list[tuple[int, Row]]
     rejected: list[tuple[int, Rejected]]
     withheld: dict[str, int]
+    unlisted: int
     damage: list[Damage]
 
     @property
@@ -59,6 +60,7 @@ def read(segment: Segment) -> Content:
             (first + n, row) for first, entry in entries for n, row in enumerate(entry.rejected, len(entry.rows))
         ],
         withheld=withheld,
+        unlisted=sum(entry.unlisted for _, entry in entries),
         damage=[part for part in parts if isinstance(part, Damage)],
     )
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from evothesis.loader.content import Content
 from evothesis.loader.dedup import Verdict
 
-SITE_UNKNOWN = "(unknown)"  # of refused events that name no site
+SITE_UNKNOWN = "(unknown)"  # of refused events that name no site, or none of ours
 
 
 class Tally:
@@ -35,6 +35,8 @@ def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[s
             part.duplicate += 1
     for _, rejected in content.rejected:
         tallies[rejected.site_id or SITE_UNKNOWN].rejected += 1
+    if content.unlisted:
+        tallies[SITE_UNKNOWN].rejected += content.unlisted
     for site, events in content.withheld.items():
         tallies[site].withheld += events
     return tallies

@@ -56,6 +56,19 @@ def addressless(tmp_path_factory: pytest.TempPathFactory, postgres_template: Pat
         yield appliance
 
 
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance that takes events of some sites, and of pages of some origins."""
+    settings = {
+        "server": {
+            "origins": ["https://shop.example", "https://*.wide.example", "http://127.0.0.1:8080", "http://[::1]:8080"]
+        },
+        "limits": {"sites": ["shop.example", "*.wide.example", "An App"]},
+    }
+    with running(tmp_path_factory.mktemp("listed"), postgres_template, settings) as appliance:
+        yield appliance
+
+
 @pytest.fixture
 def site() -> str:
     """A site that no other test speaks of."""
