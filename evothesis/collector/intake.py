@@ -66,12 +66,13 @@ def take(request: Request, settings: Privacy, *, salt: bytes, sites: Allowed = _
     anonymous = request.refuses and settings.signals == "anonymise"
     if anonymous:
         inherited.session_id = inherited.visitor_id = None
+    page = rules.cleaned_text(request.page)
     events: list[Event] = []
     refusals: list[_Refusal] = []
     for position, member in enumerate(members):
         try:
             raw = _kept(member, rules, careful=careful, anonymous=anonymous)
-            event = parse(raw, inherited, received_at=request.received_at, page=request.page)
+            event = parse(raw, inherited, received_at=request.received_at, page=page)
             _demand(sites, event.site_id)
             events.append(event)
         except EventError as error:
@@ -132,7 +133,7 @@ def _rows(request: Request, settings: Privacy, events: list[Event], *, salt: byt
     shared = shared_columns(
         created_at=request.received_at.isoformat(),
         user_agent=agent,
-        ip_address=privacy.address(peer, settings.ip, salt, request.received_at.date()),
+        ip_address=privacy.address(peer, settings.ip, salt),
     )
     return [row(event, shared) for event in events]
 

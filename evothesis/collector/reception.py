@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import secrets
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import NamedTuple
+from datetime import UTC, date, datetime
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -20,16 +21,16 @@ from evothesis.collector.allowed import Allowed, Origins
 from evothesis.collector.commit import Committer
 from evothesis.collector.decode import EnvelopeError
 from evothesis.collector.limits import Limiter, address_prefix
-from evothesis.collector.parse import site_of
+from evothesis.collector.privacy.day_key import KEY_BYTES, DayKey
 from evothesis.config import Config
 from evothesis.errors import SpoolError
-from evothesis.event import encode_entry
+from evothesis.event import Entry, encode_entry
 
 log = logging.getLogger(__name__)
 
 BODY_SECONDS_MAX = 10  # for the whole body, so that a drip cannot hold a connection
 BODY_BYTES_AT_ONCE = 32_768  # of a larger one the redaction alone may keep others waiting
-RETRY_AFTER_SECONDS = 5
+RETRY_AFTER_SECONDS = {429: 1, 503: 5}  # a bucket gets at least one request a second
 CONTENT_TYPES = ("application/json", "text/plain")
 
 encode = msgspec.json.Encoder().encode
@@ -69,7 +70,8 @@ class Failure(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         """What stands beside the body."""
-        return {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.status in (429, 503) else {}
+        wait_seconds = RETRY_AFTER_SECONDS.get(self.status)
+        return {"Retry-After": str(wait_seconds)} if wait_seconds else {}
 
 
 class Receipt(NamedTuple):
@@ -79,19 +81,30 @@ class Receipt(NamedTuple):
     durable: asyncio.Future[None] | None  # None: there was nothing to keep
 
 
+class Shared(NamedTuple):
+    """What the collectors of one appliance have in common. It never leaves their memory."""
+
+    per_address: Limiter
+    per_site: Limiter
+    day_key: DayKey
+
+    @classmethod
+    def begin(cls, config: Config, today: date) -> Self:
+        """Before they are forked."""
+        key = DayKey(secrets.token_bytes(KEY_BYTES), today)
+        return cls(Limiter(config.limits.per_address), Limiter(config.limits.per_site), key)
+
+
 class Reception:
     """What requests are judged by, and where they are kept."""
 
-    def __init__(self, config: Config, committer: Committer, *, salt: bytes) -> None:
-        """`salt` hides addresses when [privacy] ip is "hash"; it never leaves the memory."""
+    def __init__(self, config: Config, committer: Committer, shared: Shared) -> None:
+        """`committer` is where requests are kept."""
         self._privacy = config.privacy
         self._committer = committer
-        self._salt = salt
+        self._shared = shared
         self._sites = Allowed(config.limits.sites)
         self.origins = Origins(config.server.origins)
-        self._is_limited = bool(config.limits.per_address or config.limits.per_site)
-        self._per_address = Limiter(config.limits.per_address)
-        self._per_site = Limiter(config.limits.per_site)
         self._proxies = [ipaddress.ip_network(proxy) for proxy in config.server.proxies]
 
     def head(self, raw_headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> Head:
@@ -116,27 +129,24 @@ class Reception:
         )
 
     def admit(self, head: Head) -> None:
-        """Raises EnvelopeError when a page may not send, or a client or a site sends more than it may."""
+        """Raises EnvelopeError when a page may not send, or a client sends more than it may."""
         self.origins.demand(head.origin)
-        if not self._is_limited:
-            return
-        now = time.monotonic()
-        wait = max(
-            self._per_address.wait_seconds(address_prefix(head.peer), now),
-            self._per_site.wait_seconds(site_of(head.page), now),
-        )
-        if wait:
-            raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client or site")
+        per_address = self._shared.per_address
+        if per_address.rate and not per_address.takes(address_prefix(head.peer), time.monotonic()):
+            raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client")
 
     def take(self, head: Head, body: bytes) -> Receipt:
         """Take a body in, whatever its type. Raises EnvelopeError, and SpoolError when nothing can be kept."""
-        return self._keep(self._judge(head, body))
+        return self._keep(self._judge(head, body, self._salt()))
 
     async def take_aside(self, head: Head, body: bytes) -> Receipt:
         """`take` for a body that may take long: other requests are handled meanwhile."""
-        return self._keep(await asyncio.to_thread(self._judge, head, body))
+        return self._keep(await asyncio.to_thread(self._judge, head, body, self._salt()))
 
-    def _judge(self, head: Head, body: bytes) -> intake.Taken:
+    def _salt(self) -> bytes:
+        return self._shared.day_key.of(datetime.now(UTC).date())
+
+    def _judge(self, head: Head, body: bytes, salt: bytes) -> intake.Taken:
         request = intake.Request(
             received_at=datetime.now(UTC),
             body=body,
@@ -146,15 +156,26 @@ class Reception:
             page=head.page,
             refuses=head.refuses,
         )
-        return intake.take(request, self._privacy, salt=self._salt, sites=self._sites)
+        return intake.take(request, self._privacy, salt=salt, sites=self._sites)
 
     def _keep(self, taken: intake.Taken) -> Receipt:
         entry = taken.entry
+        self._admit_sites(entry)
         durable = None
         if entry.rows or entry.rejected or entry.withheld or entry.unlisted:
             rows = len(entry.rows) + len(entry.rejected)
             durable = self._committer.append(encode_entry(entry), rows, entry.received_at)
         return Receipt(encode(taken.answer), durable)
+
+    def _admit_sites(self, entry: Entry) -> None:
+        """Raises EnvelopeError. What counts is the site that events name: headers say whatever a sender likes."""
+        per_site = self._shared.per_site
+        if not per_site.rate:
+            return
+        sites = {row.site_id for row in entry.rows} | {row.site_id for row in entry.rejected} | entry.withheld.keys()
+        now = time.monotonic()
+        if not all(per_site.takes(site, now) for site in sites):
+            raise EnvelopeError(429, "too_many_requests", "more requests than are taken for one site")
 
     def _client(self, peer: str | None, forwarded: list[bytes]) -> str | None:
         """The client's address: the connection's, or the last one in X-Forwarded-For that is no proxy of ours."""

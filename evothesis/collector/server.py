@@ -11,7 +11,7 @@ from evothesis import listener
 from evothesis.collector.commit import Committer
 from evothesis.collector.connection import Door
 from evothesis.collector.http import Collector
-from evothesis.collector.reception import Reception
+from evothesis.collector.reception import Reception, Shared
 from evothesis.config import Config
 
 
@@ -26,9 +26,9 @@ class Server:
         self._sweeping = asyncio.create_task(door.sweep())
 
     @classmethod
-    async def open(cls, config: Config, committer: Committer, *, salt: bytes) -> Self:
-        """Listen. `salt` hides addresses when [privacy] ip is "hash"."""
-        reception = Reception(config, committer, salt=salt)
+    async def open(cls, config: Config, committer: Committer, shared: Shared) -> Self:
+        """Listen."""
+        reception = Reception(config, committer, shared)
         runner = await listener.prepare(Collector(config, committer, reception).application())
         assert runner.server is not None  # noqa: S101 - it was prepared
         door = Door(reception, config.server.collect_path, runner.server)

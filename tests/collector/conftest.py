@@ -25,10 +25,9 @@ def collector(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path)
 
 @pytest.fixture(scope="session")
 def proxied(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
-    """An appliance behind a proxy, with limits, other paths and full addresses; one process has all the limits."""
+    """An appliance behind a proxy, with limits, other paths and full addresses."""
     settings = {
         "server": {
-            "processes": 1,
             "proxies": ["127.0.0.1", "10.0.0.0/8", "fd00::/8"],
             "collect_path": "/in/c",
             "script_path": "/js/t.js",

@@ -6,7 +6,6 @@ import hashlib
 import ipaddress
 import re
 import socket
-from datetime import date
 from functools import lru_cache
 
 from evothesis.collector.privacy.signs import LEFT, REDACTED, compiled
@@ -27,11 +26,11 @@ _BEFORE_LENGTH = 12
 
 
 @lru_cache(CACHED_MAX)
-def address(peer: str | None, mode: str, salt: bytes, day: date) -> str | None:
+def address(peer: str | None, mode: str, salt: bytes) -> str | None:
     """The client's address as it may be kept, in a form that PostgreSQL's inet takes; None when it may not be.
 
-    `mode` is [privacy] ip. A hash is a unique local IPv6 address (fd00::/8, RFC 4193), the same for one client during
-    one UTC day.
+    `mode` is [privacy] ip. A hash is a unique local IPv6 address (fd00::/8, RFC 4193), the same for one client
+    and salt.
     """
     if not peer or mode == "none":
         return None
@@ -42,7 +41,7 @@ def address(peer: str | None, mode: str, salt: bytes, day: date) -> str | None:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
     if mode == "hash":
-        digest = hashlib.blake2b(ip.packed + day.isoformat().encode(), key=salt, digest_size=15).digest()
+        digest = hashlib.blake2b(ip.packed, key=salt, digest_size=15).digest()
         return str(ipaddress.IPv6Address(b"\xfd" + digest))
     return str(ip) if mode == "full" else _truncated(ip)
 
