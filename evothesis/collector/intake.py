@@ -61,18 +61,18 @@ def take(request: Request, settings: Privacy, *, salt: bytes, sites: Allowed = _
     members, inherited = decode(data)
     rules = privacy.rules(settings)
     careful = rules.needs_care(data)  # one look at the whole body; nearly all pass
+    request = request._replace(page=rules.cleaned_text(request.page))  # it may name the site
     if careful:
         _clean(inherited, rules)
     anonymous = request.refuses and settings.signals == "anonymise"
     if anonymous:
         inherited.session_id = inherited.visitor_id = None
-    page = rules.cleaned_text(request.page)
     events: list[Event] = []
     refusals: list[_Refusal] = []
     for position, member in enumerate(members):
         try:
             raw = _kept(member, rules, careful=careful, anonymous=anonymous)
-            event = parse(raw, inherited, received_at=request.received_at, page=page)
+            event = parse(raw, inherited, received_at=request.received_at, page=request.page)
             _demand(sites, event.site_id)
             events.append(event)
         except EventError as error:
