@@ -83,10 +83,12 @@ class Privacy(Table, frozen=True, kw_only=True):
 
 
 class Limits(Table, frozen=True, kw_only=True):
-    """Requests per second; 0 is no limit."""
+    """Requests per second, and connections of each collector; 0 is no limit."""
 
     per_address: NonNegative = 50
     per_site: NonNegative = 0
+    connections: Positive = 4_096
+    connections_per_address: NonNegative = 256
 
 
 class Spool(Table, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.commit import Committer
 from evothesis.collector.server import Server
+from evothesis.collector.stranger import check_parser
 from evothesis.config import Config
 from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
@@ -69,6 +70,7 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
     if scope.demo_port and not config.admin.token:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
+    check_parser()
     _check_free(_listeners(config, scope))
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url

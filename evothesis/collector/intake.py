@@ -6,19 +6,34 @@ The order of the steps: decode, privacy, parse, signals, format.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from evothesis.collector import privacy
-from evothesis.collector.decode import DEPTH_MAX, EventError, Inherited, decode, inflate, rewritten
+from evothesis.collector.decode import (
+    EVENT_BYTES_MAX,
+    LARGE_BYTES,
+    Envelope,
+    EventError,
+    Inherited,
+    decode,
+    inflate,
+    known_members,
+    merged,
+    needs_look,
+    rewritten,
+)
 from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, parse, site_of
 from evothesis.collector.privacy import Rules
 from evothesis.config import Privacy
 from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row, shared_columns
 
-EVENT_BYTES_MAX = 32_768
+EVENTS_AT_ONCE = 50  # of which each may cost what five sound ones do, because it is refused
+HEADERS_LENGTH_AT_ONCE = 1_024  # of the two that are redacted
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
 USER_AGENT_LENGTH_MAX = 1_024
 
@@ -34,12 +49,35 @@ class Request(NamedTuple):
     page: str | None = None  # Origin, else Referer
     refuses: bool = False  # DNT: 1 or Sec-GPC: 1
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it may take milliseconds to find its events, or to redact its headers."""
+        headers_length = len(self.user_agent or "") + len(self.page or "")
+        is_compressed = self.encoding not in ("", "identity")
+        return is_compressed or len(self.body) > LARGE_BYTES or headers_length > HEADERS_LENGTH_AT_ONCE
+
+
+class Opened(NamedTuple):
+    """A request whose events are known, and not yet looked at."""
+
+    request: Request
+    envelope: Envelope
+    needs_care: bool  # whether anything in it must be redacted, or written anew
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether it may take milliseconds to judge them."""
+        return self.needs_care or len(self.envelope.members) > EVENTS_AT_ONCE
+
 
 class Taken(NamedTuple):
     """What is kept, and what the sender is told."""
 
     entry: Entry
     answer: dict[str, Any]
+
+
+Steps = Generator[None, None, Taken]
 
 
 class _Refusal(NamedTuple):
@@ -50,10 +88,35 @@ class _Refusal(NamedTuple):
 
 def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     """Turn a request into the entry to be made durable. Raises EnvelopeError."""
+    return completed(taking(request, settings, salt=salt))
+
+
+def taking(request: Request, settings: Privacy, *, salt: bytes) -> Steps:
+    """`take` in steps."""
+    found = opened(request, settings)
+    yield
+    return (yield from judging(found, settings, salt=salt))
+
+
+def completed(steps: Steps) -> Taken:
+    """All steps at once."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return cast(Taken, end.value)
+
+
+def opened(request: Request, settings: Privacy) -> Opened:
+    """A request's events. Takes long when `request.is_large`. Raises EnvelopeError."""
     data = inflate(request.body, request.encoding)
-    members, inherited = decode(data)
+    return Opened(request, decode(data), privacy.rules(settings).needs_care(data))  # nearly none does
+
+
+def judging(opened: Opened, settings: Privacy, *, salt: bytes) -> Steps:
+    """What is kept of a request's events, in a step for each. Takes long when `opened.is_costly`."""
+    request, (members, inherited, extra), careful = opened
     rules = privacy.rules(settings)
-    careful = rules.needs_care(data)  # one look at the whole body; nearly all pass
     if careful:
         _clean(inherited, rules)
     anonymous = request.refuses and settings.signals == "anonymise"
@@ -61,18 +124,23 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
         inherited.session_id = inherited.visitor_id = None
     events: list[Event] = []
     refusals: list[_Refusal] = []
-    for position, member in enumerate(members):
+    for position, sent in enumerate(members):
+        member = merged(sent, extra) if extra else sent
         try:
             raw = _kept(member, rules, careful=careful, anonymous=anonymous)
             events.append(parse(raw, inherited, received_at=request.received_at, page=request.page))
         except EventError as error:
             refusals.append(_Refusal(position, error, member))
+        yield
     if request.refuses and settings.signals == "drop":
         withheld = Counter(event.site_id for event in events)
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
     rows = _rows(request, settings, events, salt=salt, anonymous=anonymous)
-    rejected = [_rejected(refusal, inherited, request, rules, anonymous=anonymous) for refusal in refusals]
+    rejected = []
+    for refusal in refusals:
+        rejected.append(_rejected(refusal, inherited, request, rules, anonymous=anonymous))
+        yield
     answer: dict[str, Any] = {
         "accepted": len(rows),
         "duplicate": 0,
@@ -92,8 +160,7 @@ def _kept(member: bytes, rules: Rules, *, careful: bool, anonymous: bool) -> byt
     """
     if len(member) > EVENT_BYTES_MAX:
         raise EventError(code="event_too_large", message=f"an event may have {EVENT_BYTES_MAX} bytes")
-    is_deep = member.count(b"{") + member.count(b"[") > DEPTH_MAX
-    if not (is_deep or anonymous or (careful and rules.needs_care(member))):
+    if not (needs_look(member) or anonymous or (careful and rules.needs_care(member))):
         return member
     value = rules.cleaned(rewritten(member))
     return encode_json(_without_person(value) if anonymous else value)
@@ -125,11 +192,16 @@ def _clean(inherited: Inherited, rules: Rules) -> None:
         setattr(inherited, column, cleaned[name])
 
 
+def _readable(member: bytes) -> Json:
+    """As much of a refused event as can be read; what cannot be read cannot be redacted either."""
+    for read in (rewritten, known_members) if len(member) <= EVENT_BYTES_MAX else (known_members,):
+        with suppress(EventError):
+            return read(member)
+    return None
+
+
 def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, rules: Rules, *, anonymous: bool) -> Rejected:
-    try:
-        value = rewritten(refusal.member)
-    except EventError:
-        value = None  # what cannot be read cannot be redacted either
+    value = _readable(refusal.member)
     if anonymous:
         value = _without_person(value)
     said = value.get("siteId") if isinstance(value, dict) else None

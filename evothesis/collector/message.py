@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from evothesis.collector.reception import BODY_BYTES_AT_ONCE
+from evothesis.collector.decode import LARGE_BYTES
 
 HEAD_BYTES_MAX = 8_190  # a larger one is not plain
 HEADERS_MAX = 128  # aiohttp refuses more
@@ -20,7 +20,8 @@ class Message:
         """`path` is that of plain requests."""
         self._path = path
         self._parser = HttpRequestParser(self)
-        self.is_lost = False  # whether the bytes made no sense: nothing is known of what follows
+        self.is_lost = False  # whether nothing is known of what follows
+        self.is_broken = False  # whether that is because the bytes made no sense
         self.restart()
 
     def restart(self) -> None:
@@ -42,8 +43,10 @@ class Message:
             self._head_bytes += len(data)
             try:
                 self._parser.feed_data(data)
-            except (HttpParserError, HttpParserUpgrade):
+            except HttpParserUpgrade:
                 self.is_lost = True
+            except HttpParserError:
+                self.is_lost = self.is_broken = True
 
     @property
     def is_under_way(self) -> bool:
@@ -79,8 +82,9 @@ class Message:
         )
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
-        self.body += body
+        """Take a part of the body; that of others is aiohttp's."""
+        if self._is_plain:
+            self.body += body
 
     def on_message_complete(self) -> None:
         """Count it."""
@@ -92,7 +96,7 @@ class Message:
         return (
             len(said) == len(self.headers) <= HEADERS_MAX
             and said.keys() >= _PLAIN
-            and int(said[b"content-length"]) <= BODY_BYTES_AT_ONCE
+            and int(said[b"content-length"]) <= LARGE_BYTES
             and said.keys().isdisjoint(_NOT_PLAIN)
             and sum(len(name) + len(value) for name, value in self.headers) <= HEAD_BYTES_MAX
         )

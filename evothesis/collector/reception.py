@@ -16,8 +16,9 @@ from typing import NamedTuple
 import msgspec
 
 from evothesis.collector import intake
+from evothesis.collector.aside import Aside
 from evothesis.collector.commit import Committer
-from evothesis.collector.decode import EnvelopeError
+from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
 from evothesis.collector.limits import Limiter, address_prefix
 from evothesis.collector.parse import site_of
 from evothesis.config import Config
@@ -26,8 +27,7 @@ from evothesis.event import encode_entry
 
 log = logging.getLogger(__name__)
 
-BODY_SECONDS_MAX = 10  # for the whole body, so that a drip cannot hold a connection
-BODY_BYTES_AT_ONCE = 32_768  # of a larger one the redaction alone may keep others waiting
+HELD_BYTES_MAX = 64 * 2**20  # of requests that are not complete, in each process
 RETRY_AFTER_SECONDS = 5
 CONTENT_TYPES = ("application/json", "text/plain")
 
@@ -78,11 +78,15 @@ class Failure(NamedTuple):
         return CORS | {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.status in (429, 503) else CORS
 
 
-class Receipt(NamedTuple):
-    """The answer to a request that was understood; true as soon as `durable` is done."""
+class Receipt:
+    """The answer to a request: there, and true, as soon as `durable` is done, or at once when that is None."""
 
-    body: bytes
-    durable: asyncio.Future[None] | None  # None: there was nothing to keep
+    __slots__ = ("body", "durable")
+
+    def __init__(self, body: bytes = b"", durable: asyncio.Future[None] | None = None) -> None:
+        """`durable` may end with EnvelopeError, or with SpoolError when nothing could be kept."""
+        self.body = body
+        self.durable = durable
 
 
 class Reception:
@@ -96,6 +100,8 @@ class Reception:
         self._is_limited = bool(config.limits.per_address or config.limits.per_site)
         self._per_address = Limiter(config.limits.per_address)
         self._per_site = Limiter(config.limits.per_site)
+        self._aside = Aside()
+        self._held_bytes = 0
         self._proxies = [ipaddress.ip_network(proxy) for proxy in config.server.proxies]
 
     def head(self, raw_headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> Head:
@@ -131,15 +137,14 @@ class Reception:
         if wait:
             raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client or site")
 
+    def hold(self, size_bytes: int) -> None:
+        """Count what more is held of requests that are not complete, or less. Raises EnvelopeError when it is much."""
+        self._held_bytes += size_bytes
+        if size_bytes > 0 and self._held_bytes > HELD_BYTES_MAX:
+            raise EnvelopeError(503, "too_busy", "more is being received than can be held")
+
     def take(self, head: Head, body: bytes) -> Receipt:
         """Take a body in, whatever its type. Raises EnvelopeError, and SpoolError when nothing can be kept."""
-        return self._keep(self._judge(head, body))
-
-    async def take_aside(self, head: Head, body: bytes) -> Receipt:
-        """`take` for a body that may take long: other requests are handled meanwhile."""
-        return self._keep(await asyncio.to_thread(self._judge, head, body))
-
-    def _judge(self, head: Head, body: bytes) -> intake.Taken:
         request = intake.Request(
             received_at=datetime.now(UTC),
             body=body,
@@ -149,24 +154,44 @@ class Reception:
             page=head.page,
             refuses=head.refuses,
         )
-        return intake.take(request, self._privacy, salt=self._salt)
+        if request.is_large:
+            size_bytes = BODY_BYTES_MAX if request.encoding else len(body)
+            return self._take_aside(intake.taking(request, self._privacy, salt=self._salt), size_bytes)
+        opened = intake.opened(request, self._privacy)
+        steps = intake.judging(opened, self._privacy, salt=self._salt)
+        if opened.is_costly:
+            return self._take_aside(steps, len(body))
+        receipt = Receipt()
+        receipt.durable = self._keep(intake.completed(steps), receipt)
+        return receipt
 
-    def _keep(self, taken: intake.Taken) -> Receipt:
+    def _take_aside(self, steps: intake.Steps, size_bytes: int) -> Receipt:
+        """Let others be handled meanwhile."""
+        receipt = Receipt()
+        receipt.durable = asyncio.ensure_future(self._kept(self._aside.do(steps, size_bytes=size_bytes), receipt))
+        return receipt
+
+    async def _kept(self, judged: asyncio.Future[intake.Taken], receipt: Receipt) -> None:
+        if durable := self._keep(await judged, receipt):
+            await durable
+
+    def _keep(self, taken: intake.Taken, receipt: Receipt) -> asyncio.Future[None] | None:
+        receipt.body = encode(taken.answer)
         entry = taken.entry
-        durable = None
-        if entry.rows or entry.rejected or entry.withheld:
-            rows = len(entry.rows) + len(entry.rejected)
-            durable = self._committer.append(encode_entry(entry), rows, entry.received_at)
-        return Receipt(encode(taken.answer), durable)
+        if not (entry.rows or entry.rejected or entry.withheld):
+            return None
+        rows = len(entry.rows) + len(entry.rejected)
+        return self._committer.append(encode_entry(entry), rows, entry.received_at)
 
     def _client(self, peer: str | None, forwarded: list[bytes]) -> str | None:
         """The client's address: the connection's, or the last one in X-Forwarded-For that is no proxy of ours."""
         parts = [part.strip().decode("utf-8", "replace") for line in forwarded for part in line.split(b",")]
-        while peer and parts and self._is_proxy(peer):
+        while peer and parts and self.is_proxy(peer):
             peer = parts.pop()
         return peer
 
-    def _is_proxy(self, peer: str) -> bool:
+    def is_proxy(self, peer: str) -> bool:
+        """Whether an address is one of `server.proxies`."""
         try:
             ip = ipaddress.ip_address(peer)
         except ValueError:

@@ -9,9 +9,11 @@ from aiohttp import web
 
 from evothesis import listener
 from evothesis.collector.commit import Committer
-from evothesis.collector.connection import Door
+from evothesis.collector.connection import Connection
+from evothesis.collector.door import Door
 from evothesis.collector.http import Collector
 from evothesis.collector.reception import Reception
+from evothesis.collector.stranger import Stranger, guarded
 from evothesis.config import Config
 
 
@@ -30,10 +32,17 @@ class Server:
         """Listen. `salt` hides addresses when [privacy] ip is "hash"."""
         reception = Reception(config, committer, salt=salt)
         runner = await listener.prepare(Collector(config, committer, reception).application())
-        assert runner.server is not None  # noqa: S101 - it was prepared
-        door = Door(reception, config.server.collect_path, runner.server)
-        sockets = await asyncio.get_running_loop().create_server(
-            door, config.server.host, config.server.port, reuse_port=True, backlog=listener.BACKLOG
+        server = runner.server
+        assert server is not None  # noqa: S101 - it was prepared
+        server.request_handler = guarded(server.request_handler)
+        loop = asyncio.get_running_loop()
+        door = Door(config, reception, lambda: Stranger(server, loop=loop, **listener.PROTOCOL))
+        sockets = await loop.create_server(
+            lambda: Connection(door),
+            config.server.host,
+            config.server.port,
+            reuse_port=True,
+            backlog=listener.BACKLOG,
         )
         return cls(door, runner, sockets)
 

@@ -71,6 +71,29 @@ def test_refused_event_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [{"n": "x" * EVENT_BYTES_MAX}, {f"m{n}": n for n in range(1_100)}, {"n": json.loads("[" * 40 + "]" * 40)}],
+    ids=["large", "many", "deep"],
+)
+def test_refused_event_is_known(more: dict[str, Json]) -> None:
+    """Of an event that is beyond the limits its known members are kept, if they are small, and redacted."""
+    refused = {"eventType": "click", "siteId": "shop.example", "url": "https://x.example/?email=jane@example.com"}
+    entry, _ = taken(refused | {"path": "x" * 5_000} | more)
+
+    kept = refused | {"url": "https://x.example/?email=[redacted]"}
+    assert [kept] == [json.loads(texts(one.line)[-1] or "") for one in entry.rejected]
+
+
+def test_much_for_many() -> None:
+    """What a batch says for its events is bounded, also by how many have it; a small body makes no large frame."""
+    many = {"eventType": "batch", "events": [{"eventType": "a", "siteId": "s"}] * 1_000}
+    said = {"url": "https://x.example/" + "y" * 8_000}, {"more": "x" * 8_000}, {"more": "x" * 33_000}
+
+    assert [(413, "batch_too_large")] * 3 == [outcome(many | one) for one in said]
+    assert {"eventType": "a", "siteId": "s", "more": "x"} == outcome(many | {"more": "x", "events": many["events"][:1]})
+
+
+@pytest.mark.parametrize(
     ("event", "page", "expected"),
     [
         ({"siteId": "shop.example"}, "https://page.example/", "shop.example"),
