@@ -28,44 +28,6 @@ def addresses(appliance: Appliance, site: str) -> list[str | None]:
     return [row["address"] for row in appliance.rows(ADDRESS, [site])]
 
 
-# lines of X-Forwarded-For, and the client that they mean
-FORWARDED: dict[str, tuple[list[str], str | None]] = {
-    "no header": ([], "127.0.0.1"),
-    "client": (["198.51.100.7"], "198.51.100.7"),
-    "forged on the left": (["203.0.113.1, 198.51.100.8"], "198.51.100.8"),
-    "forged on a line above": (["203.0.113.1", "198.51.100.9"], "198.51.100.9"),
-    "a second proxy": (["198.51.100.10, 10.1.2.3"], "198.51.100.10"),
-    "proxies on lines": (["198.51.100.11", "fd00::1", " 10.1.2.3 "], "198.51.100.11"),
-    "a proxy's name on the left": (["10.1.2.3, 203.0.113.1, 10.1.2.4"], "203.0.113.1"),
-    "nothing but proxies": (["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
-    "IPv6": (["2001:db8::7"], "2001:db8::7"),
-    "mapped": (["::ffff:198.51.100.12"], "198.51.100.12"),
-    "unknown": (["198.51.100.7, unknown"], None),
-    "port": (["198.51.100.7:1234"], None),
-    "octal": (["010.1.1.1"], None),
-    "network": (["203.0.113.0/24"], None),
-    "zone": (["fe80::1%" + "x" * 300], "fe80::1"),
-}
-
-
-def test_forwarded(proxied: Appliance, site: str) -> None:
-    """The client is the right-most address that is no proxy of ours; what is no address is not stored."""
-    answers = {name: send(proxied, f"{name} {site}", *lines).status for name, (lines, _) in FORWARDED.items()}
-    proxied.wait_until_drained()
-    query = "select site_id, host(ip_address) as address from events_log where site_id like %s"
-    stored = {row["site_id"].removesuffix(f" {site}"): row["address"] for row in proxied.rows(query, [f"%{site}"])}
-
-    assert dict.fromkeys(FORWARDED, 200) == answers
-    assert {name: expected for name, (_, expected) in FORWARDED.items()} == stored
-
-
-def test_forwarded_by_anybody(collector: Appliance, site: str) -> None:
-    """Without a configured proxy nobody is believed, and the connection's address is stored truncated."""
-    collect(collector.url, {"eventType": "click", "siteId": site}, {"X-Forwarded-For": "198.51.100.7"})
-
-    assert ["127.0.0.0"] == addresses(collector, site)
-
-
 def test_hash(anonymising: Appliance, site: str) -> None:
     """A hashed address is nobody's, and one client has one."""
     for number in range(2):
