@@ -104,6 +104,7 @@ _Counted = msgspec.defstruct("_Counted", [("events", _First | None, None)])
 
 
 _decode_head = msgspec.json.Decoder(_Head).decode
+_KNOWN = [field.encode_name for field in msgspec.structs.fields(_Known)]
 _decode_known = msgspec.json.Decoder(_Known).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_events = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -181,7 +182,7 @@ def known_members(member: bytes) -> Json:
         known = _decode_known(member)
     except msgspec.DecodeError as error:
         raise EventError(code="event_invalid", message=f"the event cannot be kept: {error}") from error
-    values = {field.encode_name: bytes(getattr(known, field.name)) for field in msgspec.structs.fields(_Known)}
+    values = {name: bytes(value) for name, value in zip(_KNOWN, msgspec.structs.astuple(known), strict=True)}
     small = {name: msgspec.Raw(value) for name, value in values.items() if 0 < len(value) <= KNOWN_BYTES_MAX}
     return rewritten(encode_json(small))
 

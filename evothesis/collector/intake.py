@@ -82,7 +82,8 @@ Steps = Generator[None, None, Taken]
 
 class _Refusal(NamedTuple):
     position: int
-    error: EventError
+    code: str
+    message: str
     member: bytes
 
 
@@ -130,7 +131,7 @@ def judging(opened: Opened, settings: Privacy, *, salt: bytes) -> Steps:
             raw = _kept(member, rules, careful=careful, anonymous=anonymous)
             events.append(parse(raw, inherited, received_at=request.received_at, page=request.page))
         except EventError as error:
-            refusals.append(_Refusal(position, error, member))
+            refusals.append(_Refusal(position, error.code, error.message, member))
         yield
     if request.refuses and settings.signals == "drop":
         withheld = Counter(event.site_id for event in events)
@@ -144,9 +145,7 @@ def judging(opened: Opened, settings: Privacy, *, salt: bytes) -> Steps:
     answer: dict[str, Any] = {
         "accepted": len(rows),
         "duplicate": 0,
-        "rejected": [
-            {"index": position, "code": error.code, "message": error.message} for position, error, _ in refusals
-        ],
+        "rejected": [{"index": one.position, "code": one.code, "message": one.message} for one in refusals],
     }
     if request.refuses:
         answer["withheld"] = 0
@@ -209,7 +208,7 @@ def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, rules: 
     return rejected_row(
         created_at=request.received_at.isoformat(),
         site_id=(rules.cleaned_text(site) or "")[:IDENTIFIER_LENGTH_MAX] or None,
-        code=refusal.error.code,
-        message=refusal.error.message,
+        code=refusal.code,
+        message=refusal.message,
         event=msgspec.json.encode(rules.cleaned(value)).decode()[:REJECTED_LENGTH_MAX],
     )

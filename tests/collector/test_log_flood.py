@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,7 +57,7 @@ async def send(appliance: Appliance, requests: list[bytes]) -> list[bytes]:
 @pytest.mark.parametrize(
     "count", [REQUESTS, pytest.param(REQUESTS_LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
-def test_log_flood(make_appliance: MakeAppliance, count: int) -> None:
+def test_log_flood(make_appliance: MakeAppliance, count: int, record_property: Callable[[str, object], None]) -> None:
     """100,000 malformed requests make the log grow by less than a megabyte, and nothing of them is in it."""
     appliance = make_appliance()
     kinds = malformed()
@@ -68,6 +69,7 @@ def test_log_flood(make_appliance: MakeAppliance, count: int) -> None:
     appliance.wait_until_drained()
     log = appliance.output_path.read_bytes()
 
+    record_property(f"growth of the log by {count} malformed requests, bytes", len(log) - before)
     assert len(log) - before < BYTES_MAX_LONG * count / REQUESTS_LONG
     assert [] == [word for word in (b"Traceback", b"CANARY", b"flood.example", b"ERROR", b"WARNING") if word in log]
     assert [] == [byte for byte in log if byte < 32 and byte != 10]
