@@ -84,14 +84,19 @@ class Connection(asyncio.Protocol):
         elif self._is_strangers and not self._is_between_requests():
             self._watch(data)
             self._message.clear()
-            self._give(data)
+            if not self._message.is_flood:
+                self._give(data)
             if self._message.is_broken and self._stranger:
                 self._stranger.fail(not_http())
         elif not self._is_closing:
             self._is_strangers = False
             self._held += data
             self._watch(data)
-            if not self._message.may_be_plain():
+            if self._message.is_flood:
+                self._held.clear()
+                self._is_closing = True
+                self._refuse(not_http())
+            elif not self._message.may_be_plain():
                 self._hand_over()
             elif self._message.completed:
                 self._take()

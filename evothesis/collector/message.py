@@ -8,6 +8,7 @@ from evothesis.collector.decode import LARGE_BYTES
 
 HEAD_BYTES_MAX = 8_190  # a larger one is not plain
 HEADERS_MAX = 128  # aiohttp refuses more
+PIECES_MAX = 4_096  # of a body, by its chunks: each costs far more than its bytes
 
 _PLAIN = frozenset({b"host", b"content-length"})
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
@@ -22,6 +23,7 @@ class Message:
         self._parser = HttpRequestParser(self)
         self.is_lost = False  # whether nothing is known of what follows
         self.is_broken = False  # whether that is because the bytes made no sense
+        self._pieces = 0
         self.restart()
 
     def restart(self) -> None:
@@ -53,6 +55,11 @@ class Message:
         """Whether a request has begun and not ended."""
         return self.is_lost or self.begun > self.completed
 
+    @property
+    def is_flood(self) -> bool:
+        """Whether a body came in so many pieces that nobody should look at the rest."""
+        return self._pieces > PIECES_MAX
+
     def may_be_plain(self) -> bool:
         """Whether the one request since `restart` is a POST of events by the book, as far as it is known."""
         if self.is_lost or self.begun > 1:
@@ -62,6 +69,7 @@ class Message:
     def on_message_begin(self) -> None:
         """Be told by the parser; see httptools."""
         self.begun += 1
+        self._pieces = 0
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -83,6 +91,9 @@ class Message:
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body; that of others is aiohttp's."""
+        self._pieces += 1
+        if self.is_flood:
+            raise ValueError  # which ends the parser
         if self._is_plain:
             self.body += body
 

@@ -75,7 +75,8 @@ CASES: list[Wire] = [
     ),
     Wire(9, "chunk extension", CHUNKED + b"HEXLENGTH;a=b\r\nBODY\r\n" + EMPTY, [TAKEN], 1, is_open=True),
     Wire(9, "trailers", CHUNKED + ALL + b"0\r\nX-Trailer: CANARY\r\n\r\n", [TAKEN], 1, is_open=True),
-    Wire(9, "100,000 chunks of a byte", CHUNKED + b"1\r\n \r\n" * 100_000 + ALL + EMPTY, [TAKEN], 1, is_open=True),
+    Wire(9, "100,000 chunks of a byte", CHUNKED + b"1\r\n \r\n" * 100_000 + ALL + EMPTY, NOT_HTTP),
+    Wire(9, "4,000 chunks", CHUNKED + b"1\r\n \r\n" * 4_000 + ALL + EMPTY, [TAKEN], 1, is_open=True),
     *[
         Wire(10, f"coding {text.decode()!r}", CHUNKED.replace(b"chunked", text) + ALL + EMPTY, NOT_HTTP)
         for text in (
