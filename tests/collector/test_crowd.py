@@ -122,7 +122,7 @@ def test_idle_make_room(make_appliance: MakeAppliance) -> None:
             assert [200] == statuses(answers(connection, 1))
 
         assert not is_welcome(appliance, "127.0.0.2", "b.example")
-        eventually(lambda: is_welcome(appliance, "127.0.0.2", "b.example"), timeout=15)
+        eventually(lambda: is_welcome(appliance, "127.0.0.2", "b.example"), timeout=30)
 
 
 def test_proxy_has_no_limit(make_appliance: MakeAppliance) -> None:
