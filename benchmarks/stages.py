@@ -44,6 +44,7 @@ STAGES = {
     "collector/parse": "parse",
     "collector/intake": "parse",
     "collector/privacy": "privacy",
+    "collector/enrichment": "enrichment",
     "event": "format",
     "collector/commit": "spool append",
     "spool/writer": "spool append",

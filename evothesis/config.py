@@ -82,6 +82,17 @@ class Privacy(Table, frozen=True, kw_only=True):
     fields_kept: tuple[FieldName, ...] = ()
 
 
+class Enrichment(Table, frozen=True, kw_only=True):
+    """What is made of an event and its request, in columns of its own."""
+
+    bots: bool = True
+    user_agent: bool = True
+    referrer: bool = True
+    attribution: bool = True
+    country: bool = True
+    country_database: str = ""
+
+
 class Limits(Table, frozen=True, kw_only=True):
     """Requests per second; 0 is no limit."""
 
@@ -164,6 +175,7 @@ class Config(Table, frozen=True, kw_only=True):
     server: Server = Server()
     admin: Admin = Admin()
     privacy: Privacy = Privacy()
+    enrichment: Enrichment = Enrichment()
     limits: Limits = Limits()
     spool: Spool = Spool()
     database: Database = Database()

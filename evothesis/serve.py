@@ -28,6 +28,7 @@ import msgspec
 from evothesis import heartbeat, listener, pg
 from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
+from evothesis.collector import intake
 from evothesis.collector.commit import Committer
 from evothesis.collector.server import Server
 from evothesis.config import Config
@@ -70,6 +71,8 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
     _check_free(_listeners(config, scope))
+    if scope.has_collector:
+        intake.prepare(config.privacy, config.enrichment)  # before the fork: one copy for all collectors
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url
     if scope.has_loader:

@@ -48,10 +48,12 @@ def event(number: int, content: Any = None, *, site: str = "a.example") -> Sent:
     return known | {"n": number if content is None else content}
 
 
-def entry(*events: Sent, at: datetime = NOW, withheld: Mapping[str, int] | None = None) -> Entry:
+def entry(
+    *events: Sent, at: datetime = NOW, withheld: Mapping[str, int] | None = None, agent: str = "Agent/1.0"
+) -> Entry:
     """What a request with these events leaves behind that is received at that time."""
     body = msgspec.json.encode({"eventType": "batch", "events": events})
-    request = Request(at, body, user_agent="Agent/1.0", peer="192.0.2.7")
+    request = Request(at, body, user_agent=agent, peer="192.0.2.7")
     taken = take(request, Privacy(), salt=b"")
     return msgspec.structs.replace(taken.entry, withheld=dict(withheld or {}))
 

@@ -27,8 +27,8 @@ TEXTS = {"instance": "other", "host": "127.0.0.2", "url": "postgresql://127.0.0.
 def another(setting: msgspec.structs.FieldInfo) -> object:
     """A value for a setting that is not its default, as it stands in a file."""
     default = setting.default
-    if get_origin(setting.type) is Literal:
-        return next(value for value in get_args(setting.type) if value != default)
+    if get_origin(setting.type) is Literal or setting.type is bool:
+        return next(value for value in get_args(setting.type) or (True, False) if value != default)
     if isinstance(default, int | Decimal):
         return type(default)(default + 1) if isinstance(default, int) else str(default + 1)
     if isinstance(default, tuple):

@@ -15,6 +15,7 @@ import pytest
 
 from evothesis import heartbeat, pg
 from evothesis.errors import LoadError
+from evothesis.event import COLUMNS
 from evothesis.loader.content import read
 from evothesis.loader.load import load
 from evothesis.loader.run import Loader
@@ -24,6 +25,7 @@ from tests.appliance import eventually
 from tests.fix_world import DAY, LOADERS, LOADS, NOW, STORED, USAGE, World, entry, event
 
 AT_ONCE = 4
+ENRICHED = COLUMNS[COLUMNS.index("bot_reason") :]
 
 
 def test_rows(world: World) -> None:
@@ -62,6 +64,8 @@ def test_rows(world: World) -> None:
             "ip_address": "192.0.2.0",
             "raw_event_data": sent,
             "event_id_reused": False,
+            "is_bot": False,
+            **dict.fromkeys(ENRICHED),
         }
     ] == world.rows(query)
 

@@ -1,6 +1,6 @@
 """Intake: one request in, what is kept of it and what is answered out. Pure.
 
-The order of the steps: decode, privacy, parse, signals, format.
+The order of the steps: decode, privacy, parse, signals, enrichment, format.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import msgspec
 
 from evothesis.collector import privacy
 from evothesis.collector.decode import DEPTH_MAX, EventError, Inherited, decode, inflate, rewritten
+from evothesis.collector.enrichment import enricher
 from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, parse, site_of
 from evothesis.collector.privacy import Rules
-from evothesis.config import Privacy
+from evothesis.config import Enrichment, Privacy
 from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row, shared_columns
 
 EVENT_BYTES_MAX = 32_768
 REJECTED_LENGTH_MAX = 4_096  # of a refused event, kept for repair
 USER_AGENT_LENGTH_MAX = 1_024
+_ENRICHMENT = Enrichment()
 
 
 class Request(NamedTuple):
@@ -48,7 +50,12 @@ class _Refusal(NamedTuple):
     member: bytes
 
 
-def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
+def prepare(settings: Privacy, enrichment: Enrichment) -> None:
+    """Load what `take` needs with these settings, or the first request waits for it. Raises ConfigurationError."""
+    enricher(enrichment, settings)
+
+
+def take(request: Request, settings: Privacy, *, salt: bytes, enrichment: Enrichment = _ENRICHMENT) -> Taken:
     """Turn a request into the entry to be made durable. Raises EnvelopeError."""
     data = inflate(request.body, request.encoding)
     members, inherited = decode(data)
@@ -71,7 +78,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
         withheld = Counter(event.site_id for event in events)
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
-    rows = _rows(request, settings, events, salt=salt, anonymous=anonymous)
+    rows = _rows(request, settings, enrichment, events, salt=salt, anonymous=anonymous)
     rejected = [_rejected(refusal, inherited, request, rules, anonymous=anonymous) for refusal in refusals]
     answer: dict[str, Any] = {
         "accepted": len(rows),
@@ -105,16 +112,23 @@ def _without_person(value: Json) -> Json:
     return {name: part for name, part in value.items() if name not in ("sessionId", "visitorId")}
 
 
-def _rows(request: Request, settings: Privacy, events: list[Event], *, salt: bytes, anonymous: bool) -> list[Row]:
-    said = None if anonymous else privacy.rules(settings).cleaned_text(request.user_agent)
-    agent = said[:USER_AGENT_LENGTH_MAX] if said else None  # cut last: half an e-mail address would not be found
-    peer = None if anonymous else request.peer
+def _rows(
+    request: Request, settings: Privacy, enrichment: Enrichment, events: list[Event], *, salt: bytes, anonymous: bool
+) -> list[Row]:
+    agent = peer = None
+    if not anonymous:
+        peer = request.peer
+        kept = privacy.rules(settings).cleaned_text(request.user_agent)
+        agent = kept[:USER_AGENT_LENGTH_MAX] if kept else None  # cut last: half an e-mail address would not be found
     shared = shared_columns(
         created_at=request.received_at.isoformat(),
         user_agent=agent,
         ip_address=privacy.address(peer, settings.ip, salt, request.received_at.date()),
     )
-    return [row(event, shared) for event in events]
+    knows = enricher(enrichment, settings)
+    said = request.user_agent
+    sender = knows.sender(said[:USER_AGENT_LENGTH_MAX] if said else None, agent, peer)
+    return [row(event, shared, knows.columns(sender, event), is_bot=sender.is_bot) for event in events]
 
 
 def _clean(inherited: Inherited, rules: Rules) -> None:

@@ -90,7 +90,9 @@ class Reception:
 
     def __init__(self, config: Config, committer: Committer, *, salt: bytes) -> None:
         """`salt` hides addresses when [privacy] ip is "hash"; it never leaves the memory."""
+        intake.prepare(config.privacy, config.enrichment)
         self._privacy = config.privacy
+        self._enrichment = config.enrichment
         self._committer = committer
         self._salt = salt
         self._is_limited = bool(config.limits.per_address or config.limits.per_site)
@@ -149,7 +151,7 @@ class Reception:
             page=head.page,
             refuses=head.refuses,
         )
-        return intake.take(request, self._privacy, salt=self._salt)
+        return intake.take(request, self._privacy, salt=self._salt, enrichment=self._enrichment)
 
     def _keep(self, taken: intake.Taken) -> Receipt:
         entry = taken.entry

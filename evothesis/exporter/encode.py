@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-SCHEMA_VERSION = 1  # of the columns below; a change of names or types is a new number
+SCHEMA_VERSION = 2  # of the columns below; a change of names or types is a new number
 ROW_GROUP_ROWS = 100_000  # query engines read groups side by side and skip them by their statistics
 ZSTD_LEVEL = 3
 
@@ -29,6 +29,22 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     "writer": pl.Int64,
     "segment_no": pl.Int64,
     "idx": pl.Int32,
+    "is_bot": pl.String,
+    "bot_reason": pl.String,
+    "browser": pl.String,
+    "browser_version": pl.String,
+    "os": pl.String,
+    "device_type": pl.String,
+    "country": pl.String,
+    "referrer_type": pl.String,
+    "referrer_source": pl.String,
+    "utm_source": pl.String,
+    "utm_medium": pl.String,
+    "utm_campaign": pl.String,
+    "utm_term": pl.String,
+    "utm_content": pl.String,
+    "utm_id": pl.String,
+    "click_id_type": pl.String,
 }
 EXTENSIONS = {"parquet": "parquet"}
 
@@ -48,7 +64,7 @@ def encode(rows: Path, target: Path) -> Encoded:
     moment = "%Y-%m-%d %H:%M:%S%.f%#z"
     frame = pl.scan_csv(rows, has_header=False, schema=COLUMNS).with_columns(
         pl.col("timestamp", "created_at").str.to_datetime(moment, time_unit="us", time_zone="UTC"),
-        pl.col("event_id_reused") == "t",
+        pl.col("event_id_reused", "is_bot") == "t",
     )
     frame.sink_parquet(target, compression="zstd", compression_level=ZSTD_LEVEL, row_group_size=ROW_GROUP_ROWS)
     sites = pl.scan_parquet(target).group_by("site_id").len().sort("site_id").collect()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from evothesis import pg
-from evothesis.exporter.encode import Encoded
+from evothesis.exporter.encode import SCHEMA_VERSION, Encoded
 from evothesis.exporter.plan import Chunk, Load
 from evothesis.exporter.read import Planned
 
@@ -53,7 +53,8 @@ select d.destination, d.format, d.key, d.state, d.sha256,
 """
 RENDERED = """
 update deliveries
-   set state = 'rendered', bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s, changed_at = now()
+   set state = 'rendered', bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s,
+       schema_version = %(schema_version)s, changed_at = now()
  where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
 """
 STORED = """
@@ -118,7 +119,13 @@ def rendered(connection: pg.Connection, delivery: Delivery, file: Encoded) -> No
     """The file's digest, recorded before its first byte leaves."""
     connection.execute(
         RENDERED,
-        delivery.identity | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)},
+        delivery.identity
+        | {
+            "bytes": file.size_bytes,
+            "sha256": file.sha256,
+            "rows_by_site": Jsonb(file.rows_by_site),
+            "schema_version": SCHEMA_VERSION,
+        },
     )
 
 

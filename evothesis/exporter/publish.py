@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from evothesis import pg
 from evothesis.errors import DeliveryError
 from evothesis.exporter import ledger, manifest
-from evothesis.exporter.encode import SCHEMA_VERSION
 from evothesis.exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ select sequence, key, body, sha256, rows, files, bytes, created_at
 """
 NEWEST = "select sequence, sha256 from manifests where destination = %(destination)s order by sequence desc limit 1"
 STORED = """
-select export_id, format, key, rows, bytes, sha256, rows_by_site
+select export_id, format, key, rows, bytes, sha256, rows_by_site, schema_version
   from deliveries where destination = %(destination)s and state = 'stored' order by export_id, format
 """
 RANGES = """
@@ -125,7 +124,7 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
                         "bytes": file["bytes"],
                         "sha256": file["sha256"].hex(),
                         "loads_sha256": contents[file["export_id"]],
-                        "schema_version": SCHEMA_VERSION,
+                        "schema_version": file["schema_version"],
                     }
                     for file in listed
                 ],

@@ -13,7 +13,10 @@ ROWS = """
 copy (
   select e.event_id, e.event_type, e.session_id, e.visitor_id, e.site_id, e.timestamp, e.url, e.path, e.user_agent,
          host(e.ip_address) as ip_address, e.raw_event_data, e.created_at, e.event_id_reused,
-         e.writer, e.segment_no, e.idx
+         e.writer, e.segment_no, e.idx,
+         e.is_bot, e.bot_reason, e.browser, e.browser_version, e.os, e.device_type, e.country,
+         e.referrer_type, e.referrer_source,
+         e.utm_source, e.utm_medium, e.utm_campaign, e.utm_term, e.utm_content, e.utm_id, e.click_id_type
     from export_ranges r
     join events_log e
       on e.writer = r.writer and e.segment_no between r.first_segment_no and r.last_segment_no

@@ -12,13 +12,13 @@ SITE_UNKNOWN = "(unknown)"  # of refused events that name no site
 
 
 class Tally:
-    """The usage of one site in one segment; `bytes` are those of accepted events as JSON."""
+    """The usage of one site in one segment; `bots` and `bytes` (as JSON) are of accepted events."""
 
-    FIELDS: ClassVar = ("accepted", "duplicate", "rejected", "withheld", "bytes")
+    FIELDS: ClassVar = ("accepted", "duplicate", "rejected", "withheld", "bots", "bytes")
 
     def __init__(self) -> None:
         """Nothing was counted yet."""
-        self.accepted = self.duplicate = self.rejected = self.withheld = self.bytes = 0
+        self.accepted = self.duplicate = self.rejected = self.withheld = self.bots = self.bytes = 0
 
 
 def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[str, Tally]:
@@ -30,6 +30,7 @@ def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[s
             part.rejected += 1
         elif idx in verdict.fresh or idx in verdict.reused:
             part.accepted += 1
+            part.bots += row.is_bot
             part.bytes += row.size_bytes
         else:
             part.duplicate += 1

@@ -41,4 +41,5 @@ def test_main_job(demo_appliance: Appliance, page: Page) -> None:
     assert expected == sorted(str(event_id) for event_id in pl.read_parquet(files)["event_id"])
 
     usage = demo_appliance.usage()
+    assert 10 == usage["billable"]
     assert (10, {"127.0.0.1": 10}) == (usage["events"], {site["site_id"]: site["events"] for site in usage["sites"]})

@@ -38,7 +38,24 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "writer": pl.Int64,
     "segment_no": pl.Int64,
     "idx": pl.Int32,
+    "is_bot": pl.Boolean,
+    "bot_reason": pl.String,
+    "browser": pl.String,
+    "browser_version": pl.String,
+    "os": pl.String,
+    "device_type": pl.String,
+    "country": pl.String,
+    "referrer_type": pl.String,
+    "referrer_source": pl.String,
+    "utm_source": pl.String,
+    "utm_medium": pl.String,
+    "utm_campaign": pl.String,
+    "utm_term": pl.String,
+    "utm_content": pl.String,
+    "utm_id": pl.String,
+    "click_id_type": pl.String,
 }
+ENRICHED = list(COLUMNS)[list(COLUMNS).index("bot_reason") :]
 Row = dict[str, Any]
 
 
@@ -78,6 +95,8 @@ def events(count: int, *, site: str = "shop.example", seed: int = 0) -> list[Row
             "ip_address": "192.0.2.0",
             "raw_event_data": {"eventType": "click", "n": number},
             "event_id_reused": False,
+            "is_bot": chance.random() < 0.5,
+            **{name: chance.choice([None, name]) for name in ENRICHED},
         }
         for number in range(count)
     ]

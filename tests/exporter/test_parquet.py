@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from tests.exporter.conftest import Exporting
-from tests.exporter.seam import COLUMNS, HOUR, Row, delivered, events, in_order, listed
+from tests.exporter.seam import COLUMNS, ENRICHED, HOUR, Row, delivered, events, in_order, listed
 
 DUCKDB_TYPES = {
     pl.String: "VARCHAR",
@@ -98,7 +98,7 @@ def test_two_readers_agree(exporting: Exporting) -> None:
 def with_text(text: str | None) -> Row:
     """An event that has a text wherever it may have one."""
     (event,) = events(1)
-    texts = dict.fromkeys(("session_id", "visitor_id", "url", "path", "user_agent"), text)
+    texts = dict.fromkeys(("session_id", "visitor_id", "url", "path", "user_agent", *ENRICHED), text)
     return event | texts | {"site_id": text or "s", "event_type": text or "t", "raw_event_data": {"a": [text]}}
 
 
