@@ -120,7 +120,9 @@ def _rows(request: Request, settings: Privacy, events: list[Event], *, salt: byt
 def _clean(inherited: Inherited, rules: Rules) -> None:
     """What a batch says for its events, as if each of them said it."""
     names = {"sessionId": "session_id", "visitorId": "visitor_id", "siteId": "site_id", "url": "url", "path": "path"}
-    cleaned = rules.cleaned({name: getattr(inherited, column) for name, column in names.items()})
+    said = {name: getattr(inherited, column) for name, column in names.items()}
+    # PostgreSQL's text cannot hold NUL; see `rewritten`
+    cleaned = rules.cleaned({name: text.replace("\0", "\ufffd") if text else text for name, text in said.items()})
     for name, column in names.items():
         setattr(inherited, column, cleaned[name])
 

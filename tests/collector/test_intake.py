@@ -46,6 +46,17 @@ def of_size(size_bytes: int) -> dict[str, Json]:
     return empty | {"n": "x" * (size_bytes - len(json.dumps(empty, separators=(",", ":"))))}
 
 
+def test_nul_in_a_batch() -> None:
+    """NUL in what a batch says for its events, which no column can hold, becomes U+FFFD as in theirs."""
+    names = {"siteId": "site_id", "sessionId": "session_id", "visitorId": "visitor_id", "url": "url", "path": "path"}
+    batch = {"eventType": "batch", **dict.fromkeys(names, "a\0b"), "events": [{"eventType": "click"}, {"n": 1}]}
+    entry, _ = taken(batch)
+
+    (row,), (refused,) = entry.rows, entry.rejected
+    assert dict.fromkeys(names.values(), "a\ufffdb") == {name: columns(row.line)[name] for name in names.values()}
+    assert ["a\ufffdb"] * 3 == [row.site_id, refused.site_id, texts(refused.line)[1]]
+
+
 def test_event_size() -> None:
     """An event may have 32 KiB as JSON; a larger one is refused alone."""
     events = [json.dumps(of_size(size), separators=(",", ":")) for size in (EVENT_BYTES_MAX + 1, EVENT_BYTES_MAX)]
