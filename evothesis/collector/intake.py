@@ -54,6 +54,7 @@ def take(request: Request, settings: Privacy, *, salt: bytes) -> Taken:
     members, inherited = decode(data)
     rules = privacy.rules(settings)
     careful = rules.needs_care(data)  # one look at the whole body; nearly all pass
+    request = request._replace(page=rules.cleaned_text(request.page))  # it may name the site
     if careful:
         _clean(inherited, rules)
     anonymous = request.refuses and settings.signals == "anonymise"

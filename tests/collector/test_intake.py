@@ -91,8 +91,9 @@ def test_refused_event_is_kept() -> None:
         ({"siteId": "x" * 101}, None, "x" * 100),
         ({"siteId": "jane@example.com"}, None, "[redacted]"),
         ({}, f"https://{'x' * 8_000}/", "x" * 100),
+        ({}, "https://jane%40example.com/", None),
     ],
-    ids=["own", "page", "no text", "none", "long", "personal", "long page"],
+    ids=["own", "page", "no text", "none", "long", "personal", "long page", "personal page"],
 )
 def test_refused_event_has_a_site(event: Json, page: str | None, expected: str | None) -> None:
     """A refused event is counted for the site that it names, else for that of the page, of 100 characters at most."""

@@ -22,8 +22,10 @@ SIGHT = (
 # Whole runs, so that a version of five parts is no address
 _CANDIDATE = compiled(r"[0-9]+(?:\.[0-9]+){3,}|[0-9A-Fa-f]{4}:[0-9A-Fa-f:]{1,35}(?:\.[0-9]+){0,3}")
 # Before the numbers of versions, and of servers in the addresses of pages
-_NOT_BEFORE = compiled(r"(?i)(?:[\p{L}\p{N}./_@-]|//\[|\bv(?:ersion)?[ .:=]{1,2}|\bbuild ?|\brelease ?)$")
+_NOT_BEFORE = compiled(r"(?i)(?:[\p{L}\p{N}._@-]|//\[?|\bv(?:ersion)?[ .:=]{1,2}|\bbuild ?|\brelease ?)$")
 _BEFORE_LENGTH = 12
+_WORD = compiled(r"""[^\s"'<>()=,;]*$""")
+_WORD_LENGTH_MAX = 256
 
 
 @lru_cache(CACHED_MAX)
@@ -55,7 +57,8 @@ def cleaned(text: str, mode: str) -> str:
 
     def kept(match: re.Match[str]) -> str:
         begin, end = match.span()
-        if _NOT_BEFORE.search(text[max(0, begin - _BEFORE_LENGTH) : begin]) or text[end : end + 1].isalnum():
+        before = text[max(0, begin - _BEFORE_LENGTH) : begin]
+        if _NOT_BEFORE.search(before) or text[end : end + 1].isalnum() or _is_of_product(text, begin):
             return match[0]
         found = match[0].rstrip(":")  # of a sentence
         public = _truncated_public(found)
@@ -64,6 +67,14 @@ def cleaned(text: str, mode: str) -> str:
         return public + match[0][len(found) :] if mode == "truncate" else REDACTED
 
     return text if mode == "full" else str(_CANDIDATE.sub(kept, text))
+
+
+def _is_of_product(text: str, begin: int) -> bool:
+    """Whether a slash before a number is that of `Chrome/1.2.3.4`, not one of a path."""
+    if text[begin - 1 : begin] != "/":
+        return False
+    word = _WORD.search(text[max(0, begin - _WORD_LENGTH_MAX) : begin])[0]
+    return len(word) < _WORD_LENGTH_MAX and not word.startswith("/") and "://" not in word
 
 
 def _truncated(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
