@@ -60,3 +60,15 @@ def addressless(tmp_path_factory: pytest.TempPathFactory, postgres_template: Pat
 def site() -> str:
     """A site that no other test speaks of."""
     return f"site-{next(_numbers)}.example"
+
+
+@pytest.fixture
+def unharmed(collector: Appliance) -> Iterator[None]:
+    """The collectors outlive the test, and complain of nothing."""
+    before, said = collector.processes(), len(collector.output_path.read_text())
+    yield
+    after, complaints = collector.processes(), collector.output_path.read_text()[said:]
+    names = [{pid: name for pid, name in one.items() if "collector" in name} for one in (before, after)]
+    assert names[0] == names[1]
+    assert "ERROR" not in complaints
+    assert "Traceback" not in complaints
