@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from evothesis import heartbeat, listener, pg
 from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.commit import Committer
+from evothesis.collector.script import tracker
 from evothesis.collector.server import Server
 from evothesis.config import Config
 from evothesis.demo import demo_application
@@ -85,6 +86,9 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
     try:
         if server:
             server.begin()
+        if scope.has_collector:
+            with suppress(OSError):  # no process to be had: a collector tries again, and is tried again itself
+                tracker()
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody counts references in them
         supervisor.run(announcement.begin)
