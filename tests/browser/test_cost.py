@@ -17,16 +17,19 @@ from tests.browser.site import Site
 GZIP_BYTES_MAX = 6_000  # nothing measured lies between 3 kB and 17 kB; see docs/tracking.md
 LOAD_MS_MAX = 5
 EVENT_MS_MAX = 0.2
-SLOWNESS = 4  # a machine that does other things at the same time must not fail the test
+SLOWNESS = 4  # a slow machine must not fail the test
 
 STEPS_OF_LOADING = {"v8.compile", "EvaluateScript"}
-EVENTS = 200
-COSTS = """async (events) => {
+ROUNDS = 21  # the one in the middle counts: a machine that does other things at the same time disturbs some
+COSTS = """async (rounds) => {
   const button = document.querySelector('#buy');
   const timed = (step) => {
-    const began = performance.now();
-    for (let n = 0; n < events; n++) step(n);
-    return (performance.now() - began) / events;
+    const costs = Array.from({ length: rounds }, () => {
+      const began = performance.now();
+      for (let n = 0; n < 10; n++) step(n); // as many as a batch has: one of them stores and sends it
+      return (performance.now() - began) / 10;
+    });
+    return costs.sort((a, b) => a - b)[(rounds - 1) / 2];
   };
   const empty = timed(() => document.body.dispatchEvent(new Event('unheard')));
   return {
@@ -81,7 +84,8 @@ def test_load(browser: Browser, demo_appliance: Appliance, capsys: pytest.Captur
     trace = json.loads(browser.stop_tracing())["traceEvents"]
     page.close()
     found = [event for event in trace if event.get("args", {}).get("data", {}).get("url", "").endswith("/tracking.js")]
-    costs = {event["name"]: event["dur"] / 1_000 for event in found if event["name"] in STEPS_OF_LOADING}
+    # the thread's own time: what else the machine does is not the tracker's
+    costs = {event["name"]: event["tdur"] / 1_000 for event in found if event["name"] in STEPS_OF_LOADING}
     tell(capsys, *(f"{name:14}{cost:8.2f} ms, at most {LOAD_MS_MAX}" for name, cost in costs.items()))
 
     assert STEPS_OF_LOADING == set(costs)
@@ -93,7 +97,7 @@ def test_events(site: Site, browser: Browser, capsys: pytest.CaptureFixture[str]
     page = browser.new_page()
     page.goto(site.url)
     page.wait_for_function("() => window.evothesis")
-    costs: dict[str, float] = page.evaluate(COSTS, EVENTS)
+    costs: dict[str, float] = page.evaluate(COSTS, ROUNDS)
     page.close()
     tell(capsys, *(f"{name:14}{cost:8.3f} ms each, at most {EVENT_MS_MAX}" for name, cost in costs.items()))
 

@@ -10,7 +10,7 @@ from tests.browser.site import Site
 
 SELECT = """(selector) => {
   const place = document.querySelector(selector);
-  place.value === undefined ? getSelection().selectAllChildren(place) : place.select();
+  'select' in place ? place.select() : getSelection().selectAllChildren(place);
 }"""
 
 

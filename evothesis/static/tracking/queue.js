@@ -59,7 +59,7 @@ export function decide(state) {
 
 /** @param {string} event JSON @param {boolean} isFirst whether a visit begins with it, which is to be seen at once */
 export function push(event, isFirst) {
-  const bytes = new Blob([event]).size;
+  const bytes = new TextEncoder().encode(event).length;
   if (bytes > EVENT_BYTES_MAX || held.length >= QUEUE_EVENTS_MAX) return countDropped(1);
   if (!isGranted()) return held.push(event);
   const current = sessionId();
