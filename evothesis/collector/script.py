@@ -33,12 +33,17 @@ _MINIFY = "import minify, sys; sys.stdout.write(minify.string('text/javascript',
 
 @cache
 def tracker() -> str:
-    """The tracker as one script, in few bytes.
+    """The tracker as one script, in few bytes."""
+    return minified(joined(parts()))
+
+
+def minified(code: str) -> str:
+    """The same with short names, and no comments.
 
     The minifier is a program in Go: here it would start threads, which neither survive a fork nor end.
     """
     command = [sys.executable, "-P", "-X", "utf8", "-c", _MINIFY]
-    return subprocess.run(command, input=joined(parts()), check=True, capture_output=True, encoding="utf-8").stdout
+    return subprocess.run(command, input=code, check=True, capture_output=True, encoding="utf-8").stdout
 
 
 def parts(source: Path = SOURCE) -> dict[str, str]:

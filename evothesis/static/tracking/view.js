@@ -4,7 +4,7 @@
  * The events of a view are numbered, so that whoever has them can tell how many are missing.
  */
 import { forget, recall, uuid } from './device.js';
-import { listen, navigation, off, safely } from './page.js';
+import { host, listen, navigation, off, safely } from './page.js';
 import { isDenied, push } from './queue.js';
 import { redact, redactUrl } from './text.js';
 
@@ -55,7 +55,8 @@ export function enter(cause) {
     screen: { width: screen.width, height: screen.height },
     viewport: { width: innerWidth, height: innerHeight },
     language: navigator.language,
-    timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    // the first use of Intl takes some 25 ms of the main thread; Temporal is not everywhere yet
+    timeZone: host.Temporal?.Now.timeZoneId() ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
     navigationType: url ? cause : navigation?.type,
     dropped: Number(recall('dropped')) || undefined,
   };
