@@ -93,7 +93,7 @@ def make_profile(playwright: Playwright, chromium: str, tmp_path: Path) -> Itera
         yield make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def appliance(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
     """One appliance for all sites: who stops it takes another one."""
     appliance = Appliance(tmp_path_factory.mktemp("appliance"))
