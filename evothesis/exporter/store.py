@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from evothesis.config import Destination
+from evothesis.disk import sync_folder
 from evothesis.errors import DeliveryError, UnreachableError
 
 if TYPE_CHECKING:
@@ -107,11 +108,7 @@ class Folder:
             yield aside / final.name, final
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(final.parent)
 
     @contextmanager
     def _reported(self, key: str) -> Iterator[None]:
