@@ -11,7 +11,7 @@ import re
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
-from evothesis.collector.script import SOURCE, parts
+from evothesis.collector.script import SOURCE, joined, minified, parts
 from tests.appliance import Appliance
 from tests.collector.client import JSON_TYPE, ask
 
@@ -59,6 +59,15 @@ def test_parts() -> None:
         imported = re.findall(r"from '.*/([\w.]+)';", (folder / name).read_text())
         assert set(imported) <= set(list(codes)[:place])
     assert [] == re.findall(r"^(?:import|export)\b.*", "".join(codes.values()), re.MULTILINE)
+
+
+def test_order() -> None:
+    """What is taken apart is taken from what was declared before it: the minifier by itself would turn that around."""
+    code = joined(
+        {"part.js": "const url = find();\nconst [host, port] = (url.host ?? '').split(':');\nsee(port, host);\n"}
+    )
+
+    assert 0 <= minified(code).find("find()") < minified(code).find("split(")
 
 
 @pytest.mark.parametrize(
