@@ -22,6 +22,7 @@ NonNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
 FieldName = Annotated[str, Meta(pattern=r"^[\w.-]*[^\W_][\w.-]*$")]
+DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -115,8 +116,8 @@ class Destination(Table, frozen=True, kw_only=True):
     """One bucket or folder that receives everything."""
 
     name: Name = "client"
-    url: Annotated[str, Meta(pattern=r"^(file:.+|s3://[^/]+(/.*)?)$")] = "file:var/bucket"
-    formats: Annotated[tuple[Literal["parquet"], ...], Meta(min_length=1)] = ("parquet",)
+    url: Annotated[str, Meta(pattern=DESTINATION_URL.pattern)] = "file:var/bucket"
+    formats: Annotated[tuple[Literal["parquet", "csv", "ndjson"], ...], Meta(min_length=1)] = ("parquet",)
     endpoint: str = ""
     region: str = "us-east-1"
     access_key_id: str = ""

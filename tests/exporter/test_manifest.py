@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from evothesis.errors import ConfigurationError
 from evothesis.exporter import manifest
 from tests.exporter.conftest import Exporting
-from tests.exporter.seam import delivered, events, in_order, manifests
+from tests.exporter.seam import ABOUT, delivered, events, in_order, manifests
 
 
 def check(objects: dict[str, bytes]) -> list[dict[str, Any]]:
@@ -104,13 +104,13 @@ def test_latest(exporting: Exporting) -> None:
 
 
 def test_nothing_else(exporting: Exporting) -> None:
-    """A bucket holds what its manifests list, the manifests and latest.json: no unfinished file, no other."""
+    """A bucket holds what its manifests list, the manifests, latest.json and the guide: nothing unfinished."""
     exporting.database.load(events(10), segment_no=0)
     exporting.run()
     objects = exporting.bucket.objects()
 
-    expected = {"latest.json", "manifests/00000001.json", *(f["key"] for m in check(objects) for f in m["files"])}
-    assert expected == set(objects)
+    expected = {"manifests/00000001.json", *(f["key"] for m in check(objects) for f in m["files"])}
+    assert expected | ABOUT == set(objects)
 
 
 def test_site_of_any_name(exporting: Exporting) -> None:
