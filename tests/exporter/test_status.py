@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.exporter.conftest import LOCAL, Exporting
-from tests.exporter.seam import HOUR, events
+from tests.exporter.seam import HOUR, events, manifests
 from tests.fix_s3 import Bucket
 
 
@@ -59,6 +59,17 @@ def test_delivered(exporting: Exporting) -> None:
     assert datetime.now(UTC) - datetime.fromisoformat(line["tried_at"]) < timedelta(minutes=5)
     assert (1, 5) == (later["lag"]["loads"], later["lag"]["events"])
     assert 3_600 <= later["lag"]["seconds"] < 3_900
+
+
+def test_public_key(exporting: Exporting) -> None:
+    """The key with which a client checks manifests is said, and is not made by asking."""
+    before = json.loads(exporting.appliance.cli("export", "status", "--format", "json").stdout)
+    exporting.database.load(events(1), segment_no=0)
+    exporting.run()
+    after = json.loads(exporting.appliance.cli("export", "status", "--format", "json").stdout)
+
+    assert None is before["public_key"]
+    assert manifests(exporting.bucket.objects())[0]["public_key"] == after["public_key"]
 
 
 def test_failing(exporting: Exporting, bucket: Bucket) -> None:

@@ -26,17 +26,21 @@ def command(config: ConfigPath = None, form: FormatOption = Format.TABLE) -> Non
       evothesis export status
       evothesis export status --format json | jq '.destinations[] | select(.lag.seconds > 3600)'
     """
+    from evothesis.exporter.manifest import public_key, signing_key
     from evothesis.exporter.status import status
 
     settings = start(config)
     with database(settings.database) as url, pg.reporting(), pg.connect(url, name="export status") as connection:
         require_current(connection)
         found = status(settings, connection)
+    key_path = settings.export.signing_key_path
+    key = public_key(signing_key(key_path)) if key_path.exists() else None
     if form is Format.JSON:
-        print(json.dumps({"destinations": [_as_json(line) for line in found]}))
+        print(json.dumps({"public_key": key, "destinations": [_as_json(line) for line in found]}))
         return
     for line in found:
         _print(line)
+    print(f"Manifests are signed with {key or 'a key that the first export makes'}")
 
 
 def _as_json(line: Status) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def _print(line: Status) -> None:
     table.add_row("last run", f"{_moment(line.tried_at)}, last good one {_moment(line.succeeded_at)}")
     table.add_row("creates", _CREATES[line.conditional])
     if line.error:
-        table.add_row("failing", f"{line.failures:,} runs, {line.attempts:,} attempts")
+        table.add_row("failing", f"runs in a row: {line.failures:,}, attempts at its waiting files: {line.attempts:,}")
         table.add_row("error", line.error)
         table.add_row("try", line.hint or "run the export again")
     Console().print(table, markup=False)
