@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 from setproctitle import setproctitle
 
+from evothesis.errors import EvothesisError
+
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS_MIN, RESTART_SECONDS_MAX = 0.1, 5.0
@@ -159,15 +161,19 @@ class Supervisor:
     def _fork(self, process: _Process) -> None:
         read, write = os.pipe()
         parent = os.getpid()
+        # a child that is told to end while it still has the parent's handler would not hear it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             process.pid = os.fork()
+            if process.pid == 0:
+                os.close(read)
+                self._become(process.program, parent, write)
         except OSError:
             os.close(read)
             os.close(write)
             raise
-        if process.pid == 0:
-            os.close(read)
-            self._become(process.program, parent, write)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.close(write)
         process.started_at = process.alive_at = time.monotonic()
         process.pipe = read
@@ -180,6 +186,7 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of us; the parent keeps the order
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
@@ -197,6 +204,11 @@ class Supervisor:
 
             program.main(pulse)
             code = 0
+        except EvothesisError as error:  # known, and told in words
+            hint = {"hint": error.hint} if error.hint else {}
+            log.error(  # noqa: TRY400 - the reason says it all
+                "Process failed.", extra={"program": program.name, "reason": str(error)} | hint
+            )
         except BaseException:  # the process ends here whatever happened; the parent sees the code
             log.exception("Process failed.", extra={"program": program.name})
         finally:

@@ -34,6 +34,10 @@ IMPORT_EACH_ALONE = """
 import importlib, os, sys, traceback
 
 for name in sys.argv[1:]:
+    importlib.import_module(name)
+for name in [name for name in sys.modules if name.partition(".")[0] == "evothesis"]:
+    del sys.modules[name]  # what is not ours stays, and need not be imported a hundred times
+for name in sys.argv[1:]:
     child = os.fork()
     if not child:
         try:

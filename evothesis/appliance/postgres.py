@@ -27,6 +27,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from evothesis.config import Database
+from evothesis.disk import sync_folder
 from evothesis.errors import EvothesisError, UnreachableError
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ SETTINGS = {
     "max_connections": "40",
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",  # fewer checkpoints under load; START_SECONDS_MAX covers the replay
-    "log_min_messages": "warning",
     "autovacuum_naptime": "20s",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -223,6 +223,7 @@ class Postgres:
         self._prepare_socket_folder()
         if self._is_creating and process and process.returncode == 0:
             unfinished.rename(self._data)
+            sync_folder(self._path)  # else a power cut could bring back the old name, which is begun anew
         self._is_creating = not (self._data / "PG_VERSION").exists()
         if self._is_creating:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -245,8 +246,7 @@ class Postgres:
         """Prefix `command` so that it runs as a user whom PostgreSQL accepts, and dies with us.
 
         PostgreSQL refuses root. In a user namespace of its own the process sees itself as an ordinary user while the
-        kernel still sees the files' owner: no account is added and no folder changes its mode. unshare and setpriv are
-        part of util-linux, which Debian and Ubuntu cannot be without.
+        kernel still sees the files' owner: no account is added, no folder changes its mode. util-linux is everywhere.
         """
         program = ["setpriv", "--pdeathsig", "INT", str(binaries() / command[0]), *command[1:]]
         if os.geteuid() == 0:

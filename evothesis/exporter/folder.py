@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from evothesis.disk import sync_folder
 from evothesis.errors import DeliveryError
 from evothesis.exporter.decode import sha256_of
 
@@ -94,11 +95,7 @@ class Folder:
             yield aside / final.name, final
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(final.parent)
 
     @contextmanager
     def _reported(self, key: str) -> Iterator[None]:

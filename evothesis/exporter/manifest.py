@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from evothesis.disk import sync_folder
 from evothesis.errors import ConfigurationError
 
 VERSION = 1
@@ -88,9 +89,5 @@ def _make(path: Path) -> Ed25519PrivateKey:
         os.fsync(file.fileno())
         with suppress(FileExistsError):  # another export was quicker: its key is the one
             os.link(file.name, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
     return signing_key(path)

@@ -23,10 +23,11 @@ log = logging.getLogger(__name__)
 WINDOW_DAYS = 3  # a retry is recognised for 72 hours at least
 WINDOW = timedelta(days=WINDOW_DAYS)
 
-PARTITIONS = """
+OLDEST = """
 select c.relname as name
   from pg_inherits i join pg_class c on c.oid = i.inhrelid
  where i.inhparent = 'dedup_keys'::regclass and c.relname < %(before)s
+ order by c.relname limit 1
 """
 
 # Both sides of the segment's day: a retry may be loaded before an original that waited in another folder. Written as
@@ -134,11 +135,12 @@ def _ranges(keys: list[str]) -> list[tuple[int, int]]:
 
 
 def forget(connection: pg.Connection, today: date) -> None:
-    """Drop the days of keys that no retry can reach any more, however late it is loaded.
+    """Drop the oldest day of keys, if no retry can reach it any more, however late it is loaded.
 
-    A segment that waited in the spool is judged by its own day: one more window is kept for it.
+    A segment that waited in the spool is judged by its own day: one more window is kept for it. One day at a time: a
+    clock that is far ahead for a while must not take away the keys of retries that still come.
     """
-    for row in connection.execute(PARTITIONS, {"before": f"dedup_keys_{today - 2 * WINDOW:%Y%m%d}"}).fetchall():
+    for row in connection.execute(OLDEST, {"before": f"dedup_keys_{today - 2 * WINDOW:%Y%m%d}"}).fetchall():
         connection.execute(sql.SQL("drop table {}").format(sql.Identifier(row["name"])))
         log.info("Old keys dropped.", extra={"partition": row["name"]})
 

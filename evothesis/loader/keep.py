@@ -63,8 +63,11 @@ class Keeper:
         folder = keep(segment, hour, is_damaged=is_damaged, at_nanoseconds=self._put_at)
         self._bytes.pop(folder, None)
 
-    def sweep(self, connection: pg.Connection) -> None:
-        """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones."""
+    def sweep(self, connection: pg.Connection | None) -> None:
+        """Remove the oldest segments beyond the budget, and more when the disk has no room for new ones.
+
+        Without a connection too: it may be for want of room that the database does not run.
+        """
         hours = kept_hours(self._spool)
         sizes = {hour: self._size(hour) for hour in hours}
         excess = max(sum(sizes.values()) - self._bytes_max, self.bytes_wanted())
@@ -74,14 +77,12 @@ class Keeper:
             if excess <= 0 or not removals:
                 return
             if exported is None:
-                rows = connection.execute(EXPORTED).fetchall()
-                exported = {row["writer"]: row["exported_through"] for row in rows}
+                exported = _exported(connection) if connection else {}
             segments = kept_segments(hour)
             if segments and segments[-1].segment_no > exported.get(hour.writer, -1):
-                log.warning(
-                    "Loaded segments removed before every destination had them.",
-                    extra={"writer": hour.writer, "hour": hour.hour},
-                )
+                message = "Loaded segments removed before every destination had them."
+                unknown = "Loaded segments removed without asking the database which were delivered."
+                log.warning(message if connection else unknown, extra={"writer": hour.writer, "hour": hour.hour})
             for segment in segments[:removals]:
                 segment.path.unlink()
             removals -= min(removals, len(segments))
@@ -101,3 +102,8 @@ class Keeper:
             blocks = sum(-(-segment.size_bytes // BLOCK_BYTES) for segment in kept_segments(hour))
             self._bytes[hour.path] = blocks * BLOCK_BYTES
         return self._bytes[hour.path]
+
+
+def _exported(connection: pg.Connection) -> dict[int, int]:
+    """The last segment of each writer that every destination has, and all before it."""
+    return {row["writer"]: row["exported_through"] for row in connection.execute(EXPORTED).fetchall()}

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import zip_longest
 from threading import Event
@@ -33,7 +34,9 @@ BEAT_SECONDS = 1.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 3.0
 SLOW_SECONDS = 5  # after which it is told that a statement waits
 PARTITION_DAYS_AHEAD = 7
+STUCK_POLL_SECONDS = 0.25  # while a writer waits for a person: its backlog is listed each time
 TIDY_SECONDS = 10.0
+FORGET_SECONDS = 3_600.0  # between two days of keys: a clock that was wrong meanwhile does little harm
 
 NOT_REACHED = "the loader has not reached the database yet"
 
@@ -56,14 +59,14 @@ class Loader:
         self._spool = settings.path
         self._keeper = Keeper(settings.path, settings.loaded_bytes_max)
         self._stop = stop
-        self._tidied_at = float("-inf")
-        self._beaten_at = float("-inf")
+        self._tidied_at = self._forgotten_at = self._beaten_at = float("-inf")
         self._waiting = 0
         self._days: set[date] = set()
         self._database_error: str | None = NOT_REACHED
         self._said: str | None = None
         self._silent_until = time.monotonic() + start_seconds
         self._spool_error: str | None = None
+        self._heartbeat_error: str | None = None
 
     def run(self) -> None:
         """Load until told to stop; a database that is not there, or not as it should be, is waited for."""
@@ -82,9 +85,16 @@ class Loader:
                     return
             except (UnreachableError, ConfigurationError, MigrationError, psycopg.Error) as error:
                 self._tell(error)
+                self._make_room()
                 if self._stop.wait(retry_seconds):
                     return
                 retry_seconds = min(retry_seconds * 2, RETRY_SECONDS_MAX)
+
+    def _make_room(self) -> None:
+        """PostgreSQL does not start on a full disk, and what is kept beside it can go."""
+        with suppress(OSError):  # a spool that is not there takes no room
+            if self._keeper.bytes_wanted() > 0:
+                self._keeper.sweep(None)
 
     def _tell(self, error: Exception) -> None:
         """Say once what the database's trouble is; it is asked again and again."""
@@ -134,7 +144,9 @@ class Loader:
             trouble = str(error)
         waiting = sealed(self._spool)
         self._beat(waiting=len(waiting))
-        return self._load_all(connection, waiting, trouble) > 0 or not self._stop.wait(POLL_SECONDS)
+        if self._load_all(connection, waiting, trouble) > 0:
+            return True
+        return not self._stop.wait(STUCK_POLL_SECONDS if self._spool_error else POLL_SECONDS)
 
     def _load_forgotten(self, connection: pg.Connection) -> None:
         """After a restore: load again what the database lost, exactly as it was."""
@@ -203,7 +215,9 @@ class Loader:
         for ahead in range(PARTITION_DAYS_AHEAD + 1):
             self._ensure_partitions(connection, today + timedelta(days=ahead))
         self._keeper.sweep(connection)
-        forget(connection, today)
+        if time.monotonic() - self._forgotten_at >= FORGET_SECONDS:
+            self._forgotten_at = time.monotonic()
+            forget(connection, today)
 
     def _ensure_partitions(self, connection: pg.Connection, day: date) -> None:
         if day not in self._days:
@@ -217,10 +231,14 @@ class Loader:
         self._beaten_at = time.monotonic()
         self._pulse()
         beat = heartbeat.Heartbeat(time.time(), waiting, self._database_error, self._spool_error)
+        error = None
         try:
             heartbeat.write(self._spool, beat)
-        except OSError as error:
-            log.warning("Heartbeat not written.", extra={"reason": str(error)})
+        except OSError as reason:
+            error = str(reason)
+        if error and error != self._heartbeat_error:
+            log.warning("Heartbeat not written.", extra={"reason": error})
+        self._heartbeat_error = error
 
 
 def _load(connection: pg.Connection, segment: Segment, content: Content) -> bool:

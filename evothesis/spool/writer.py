@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Self
 
+from evothesis.disk import sync_folder
 from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
 from evothesis.spool.frame import Frame, decode, encode, has_whole_frame, is_newer
 from evothesis.spool.segments import OPEN, SEALED
@@ -78,9 +79,9 @@ class Writer:
                 mine = cls._take(folder, system)
             # the folders' own names, before anything in them is promised to anybody
             for folder in made_in:
-                _sync_folder(folder, system)
+                sync_folder(folder, system)
             with suppress(PermissionError):  # a folder of somebody else, where we made nothing
-                _sync_folder(made_in[-1].parent, system)
+                sync_folder(made_in[-1].parent, system)
         except (SpoolError, OSError):
             if mine:
                 mine.close()
@@ -165,7 +166,7 @@ class Writer:
     def _open(self, segment_no: int) -> None:
         descriptor = self._system.open(self._path(segment_no, OPEN), os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
         try:
-            _sync_folder(self.folder, self._system)
+            sync_folder(self.folder, self._system)
         except OSError:
             self._system.close(descriptor)
             raise
@@ -246,7 +247,7 @@ class Writer:
         finally:
             self._system.close(descriptor)
         self._system.rename(path, self._path(segment_no, OPEN))
-        _sync_folder(self.folder, self._system)
+        sync_folder(self.folder, self._system)
         self._system.rename(self._path(segment_no, OPEN), self._path(segment_no, SEALED))
         log.warning("Segment recovered.", extra={"writer": self.writer, "segment_no": segment_no, "bytes": len(data)})
 
@@ -267,14 +268,6 @@ class Writer:
                 raise SpoolFullError(message, hint="make room on the disk") from error
             self._is_broken = True
             raise SpoolBrokenError(message, hint="check the disk") from error
-
-
-def _sync_folder(folder: Path, system: ModuleType) -> None:
-    descriptor = system.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        system.fsync(descriptor)
-    finally:
-        system.close(descriptor)
 
 
 def _lock(folder: Path) -> int | None:

@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import psycopg
 import pytest
 
 from evothesis.appliance.postgres import Postgres
+from evothesis.loader.run import Loader
 from tests.appliance import Appliance, eventually
 from tests.faults.conftest import MakeDisk, command, fill, free
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
+from tests.fix_world import World, entry, event
 
 EVENTS_PER_SECOND = 200
 LIVENESS_SECONDS_MAX = 10
@@ -124,3 +127,18 @@ def test_full_database_disk(
     free(disk)
 
     invariants(appliance, oracle)
+
+
+def test_room_for_the_database(make_disk: MakeDisk, database: str, caplog: pytest.LogCaptureFixture) -> None:
+    """While a database does not answer on a full disk, what is kept of the spool makes room for it."""
+    world = World(database, make_disk(SMALL_DISK_BYTES) / "spool")
+    world.put(entry(event(1)))
+    world.load()
+    fill(world.spool)
+    before = len(list(world.spool.glob("*/loaded/*/*")))
+    stop = Event()
+    stop.set()
+    Loader("postgresql://127.0.0.1:1/none", world.settings, stop, lambda: None).run()
+
+    assert (1, 0) == (before, len(list(world.spool.glob("*/loaded/*/*"))))
+    assert "Loaded segments removed without asking the database which were delivered." in caplog.messages

@@ -224,7 +224,7 @@ def hanging(appliance: Appliance) -> Callable[[], object]:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("phase", [creating, recovering, hanging])
+@pytest.mark.parametrize("phase", [creating, pytest.param(recovering, marks=pytest.mark.long), hanging])
 def test_slow(make_appliance: MakeAppliance, make_oracle: MakeOracle, invariants: Invariants, phase: Phase) -> None:
     """However long the appliance's own PostgreSQL takes to start, events are taken; then they are stored."""
     appliance = make_appliance(start=False)
@@ -241,7 +241,9 @@ def test_slow(make_appliance: MakeAppliance, make_oracle: MakeOracle, invariants
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("phase", [creating, recovering, hanging])
+@pytest.mark.parametrize(
+    "phase", [creating, pytest.param(recovering, marks=pytest.mark.long), pytest.param(hanging, marks=pytest.mark.long)]
+)
 def test_stopped_before(
     make_appliance: MakeAppliance, make_oracle: MakeOracle, invariants: Invariants, phase: Phase
 ) -> None:

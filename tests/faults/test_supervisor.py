@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from evothesis import supervisor
 from tests import processes
 from tests.appliance import eventually
 
@@ -21,10 +22,15 @@ STOP_SECONDS_MAX = 20
 STILL_SECONDS = 62  # a little more than a process may stand still
 
 PROGRAM = """
-import logging, signal, sys, time
+import logging, os, signal, sys, time
+from evothesis.errors import EvothesisError
 from evothesis.supervisor import Program, Supervisor
 
+began = time.monotonic()
+
 def work(pulse):
+    if "refuse" in sys.argv:
+        raise EvothesisError("it may not be", hint="let it be")
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     while not stopped:
@@ -33,8 +39,14 @@ def work(pulse):
         while "still" in sys.argv:
             time.sleep(1)
 
-logging.basicConfig(format="%(message)s")
-Supervisor([[Program("work", work)]], tend=lambda: None, in_child=lambda: None).run(lambda: print("ready", flush=True))
+def tend():
+    if "for" in sys.argv and time.monotonic() - began > float(sys.argv[-1]):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+told = logging.StreamHandler()
+told.setFormatter(logging.Formatter("%(message)s %(reason)s", defaults={"reason": ""}))
+logging.basicConfig(handlers=[told])
+Supervisor([[Program("work", work)]], tend=tend, in_child=lambda: None).run(lambda: print("ready", flush=True))
 """
 
 
@@ -79,12 +91,30 @@ def test_no_room_for_a_process(supervised: Supervised) -> None:
     resource.prlimit(supervised.parent.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
     os.kill(before, signal.SIGKILL)
     refusal = "Process could not be started, trying again."
-    eventually(lambda: refusal in supervised.log)
+    eventually(lambda: any(line.startswith(refusal) for line in supervised.log))
     resource.prlimit(supervised.parent.pid, resource.RLIMIT_NOFILE, limits)
     eventually(lambda: supervised.child not in (0, before), timeout=STOP_SECONDS_MAX)
     supervised.parent.terminate()
 
     assert 0 == supervised.parent.wait(STOP_SECONDS_MAX)
+
+
+def test_told_to_end_at_once() -> None:
+    """A program that is told to end before it has begun ends; nobody has to kill it."""
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, "for", "0"], check=True, capture_output=True)
+
+    assert b"" == ended.stderr
+    assert time.monotonic() - began < supervisor.STOP_SECONDS_MAX
+
+
+def test_known_failure() -> None:
+    """A program that ends for a known reason says it in words, and is started again."""
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, "refuse", "for", "1"], check=True, capture_output=True)
+    lines = ended.stderr.decode().splitlines()
+
+    assert {"Process failed. it may not be", "Process ended, starting it again. "} == set(lines)
+    assert lines.count("Process failed. it may not be") > 1
 
 
 @pytest.mark.long
