@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from benchmarks.sampler import Sampler
 from benchmarks.systems import ROOT, Database, free_port
 from evothesis import listener, pg
 from evothesis.collector.commit import Committer
+from evothesis.collector.reception import Shared
 from evothesis.collector.server import Server as CollectorServer
 from evothesis.config import Config, Limits, Server, Spool
 from evothesis.loader.content import read
@@ -37,6 +38,9 @@ STAGES = {
     "collector/connection": "HTTP",
     "collector/message": "HTTP",
     "collector/reception": "HTTP",
+    "collector/aside": "HTTP",
+    "collector/door": "HTTP",
+    "collector/stranger": "HTTP",
     "collector/limits": "HTTP",
     "listener": "HTTP",
     "others": "HTTP",
@@ -44,6 +48,7 @@ STAGES = {
     "collector/parse": "parse",
     "collector/intake": "parse",
     "collector/privacy": "privacy",
+    "collector/enrichment": "enrichment",
     "event": "format",
     "collector/commit": "spool append",
     "spool/writer": "spool append",
@@ -74,7 +79,9 @@ class Collected:
         committer = Committer(self._config.spool)
         await committer.open()
         writing = asyncio.create_task(committer.run())
-        server = await CollectorServer.open(self._config, committer, salt=secrets.token_bytes(16))
+        server = await CollectorServer.open(
+            self._config, committer, Shared.begin(self._config, datetime.now(UTC).date())
+        )
         await self._send(max(100, self._requests // 5))  # warm up
         gc.collect()
         gc.freeze()

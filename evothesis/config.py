@@ -22,6 +22,14 @@ NonNegative = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
 FieldName = Annotated[str, Meta(pattern=r"^[\w.-]*[^\W_][\w.-]*$")]
+# as browsers say it: in small letters, without the port that its scheme has anyway
+_HOST = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
+Origin = Annotated[
+    str,
+    Meta(pattern=rf"^(?!http:.*:80$)(?!https:.*:443$)https?://((\*\.)?{_HOST}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?$"),
+]
+SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
+DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -54,6 +62,7 @@ class Server(Table, frozen=True, kw_only=True):
     proxies: tuple[str, ...] = ()
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         """A proxy is an address or a network."""
@@ -82,11 +91,26 @@ class Privacy(Table, frozen=True, kw_only=True):
     fields_kept: tuple[FieldName, ...] = ()
 
 
+class Enrichment(Table, frozen=True, kw_only=True):
+    """What is made of an event and its request, in columns of its own."""
+
+    bots: bool = True
+    user_agent: bool = True
+    referrer: bool = True
+    attribution: bool = True
+    country: bool = True
+    country_database: str = ""
+
+
 class Limits(Table, frozen=True, kw_only=True):
-    """Requests per second; 0 is no limit."""
+    """How much is taken, and of whom; 0, and an empty list, is no limit."""
 
     per_address: NonNegative = 50
     per_site: NonNegative = 0
+    connections: Positive = 4_096
+    connections_per_address: NonNegative = 256
+    sites: tuple[SiteName, ...] = ()
+    events_per_site_and_day: NonNegative = 0
 
 
 class Spool(Table, frozen=True, kw_only=True):
@@ -115,8 +139,8 @@ class Destination(Table, frozen=True, kw_only=True):
     """One bucket or folder that receives everything."""
 
     name: Name = "client"
-    url: Annotated[str, Meta(pattern=r"^(file:.+|s3://[^/]+(/.*)?)$")] = "file:var/bucket"
-    formats: Annotated[tuple[Literal["parquet"], ...], Meta(min_length=1)] = ("parquet",)
+    url: Annotated[str, Meta(pattern=DESTINATION_URL.pattern)] = "file:var/bucket"
+    formats: Annotated[tuple[Literal["parquet", "csv", "ndjson"], ...], Meta(min_length=1)] = ("parquet",)
     endpoint: str = ""
     region: str = "us-east-1"
     access_key_id: str = ""
@@ -164,6 +188,7 @@ class Config(Table, frozen=True, kw_only=True):
     server: Server = Server()
     admin: Admin = Admin()
     privacy: Privacy = Privacy()
+    enrichment: Enrichment = Enrichment()
     limits: Limits = Limits()
     spool: Spool = Spool()
     database: Database = Database()

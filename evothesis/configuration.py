@@ -35,7 +35,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
     source, text = _source(chosen)
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits, and of deep nesting
         message = f"{source} is not valid TOML: {error}"
         raise ConfigurationError(message) from error
     said = {place: f"{source}:{line}" for place, line in _lines(text)}
@@ -126,9 +126,17 @@ def _override(document: dict[str, Any], environment: Mapping[str, str], said: di
             if not isinstance(table, dict):
                 message = f"{_origin(place[:-1], said, 'the file')}: {part!r} must be a table"
                 raise ConfigurationError(message)
+        if not _is_unicode(value):
+            message = f"{variable} is not valid UTF-8"
+            raise ConfigurationError(message)
         values = [part.strip() for part in value.split(",") if part.strip()] if is_list else value
         table[str(place[-1])] = values
         said[place] = variable
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether none of its bytes was one that os.environ stands for by half a pair."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _variables() -> Iterator[tuple[str, tuple[Place, bool]]]:
@@ -159,7 +167,7 @@ def _contents(value: object, origin: str, key: str) -> str:
         raise ConfigurationError(message)
     try:
         return Path(value).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # also of a name with NUL
         message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error
 

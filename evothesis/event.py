@@ -22,12 +22,33 @@ COLUMNS = (
     "url",
     "path",
     "raw_event_data",
+    # of the request
+    "is_bot",
+    "bot_reason",
+    "browser",
+    "browser_version",
+    "os",
+    "device_type",
+    "country",
+    # of the event
+    "referrer_type",
+    "referrer_source",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "utm_id",
+    "click_id_type",
 )
 REJECTED_COLUMNS = ("created_at", "site_id", "code", "message", "event")
 
 Json = Any  # any JSON value
 
-_NULL = "\\N"
+FALSE, TRUE = "f", "t"
+NULL = "\\N"
+# what a line lacks that was written before there was enrichment
+_UNENRICHED = "\t".join((FALSE, *[NULL] * (len(COLUMNS) - COLUMNS.index("bot_reason")))).encode()
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -42,6 +63,7 @@ class Event(msgspec.Struct):
     timestamp: str  # ISO 8601, UTC
     url: str | None
     path: str | None
+    referrer: str | None  # "" says that there was none, None says nothing
     raw: bytes  # JSON without a raw line end or tab
 
 
@@ -53,6 +75,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     fingerprint: int  # of site and content, 64 bits, signed
     site_id: str
     size_bytes: int  # of the event as JSON
+    is_bot: bool = False
 
 
 class Rejected(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -69,6 +92,7 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     rows: list[Row]
     rejected: list[Rejected]
     withheld: dict[str, int]  # site to number of events that were not stored because of DNT or GPC
+    unlisted: int = 0  # number of events that were not stored because of their site
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -77,11 +101,11 @@ decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 def shared_columns(*, created_at: str, user_agent: str | None, ip_address: str | None) -> bytes:
     """The columns that all events of a request share. `created_at` is the server's time as ISO 8601 in UTC."""
-    return _copy_text((created_at, user_agent, ip_address)).encode()
+    return copy_text((created_at, user_agent, ip_address))
 
 
-def row(event: Event, shared: bytes) -> Row:
-    """Format an event."""
+def row(event: Event, shared: bytes, enriched: bytes, *, is_bot: bool) -> Row:
+    """Format an event; `enriched` are the columns from `is_bot` on."""
     texts = (
         event.event_id,
         event.event_type,
@@ -93,15 +117,22 @@ def row(event: Event, shared: bytes) -> Row:
         event.path,
     )
     # JSON has no tab and no line end outside of escapes; only the backslash means something to COPY
-    line = b"%s\t%s\t%s" % (shared, _copy_text(texts).encode(), event.raw.replace(b"\\", b"\\\\"))
+    raw = event.raw.replace(b"\\", b"\\\\")
+    line = b"%s\t%s\t%s\t%s" % (shared, copy_text(texts), raw, enriched)
     digest = hashlib.sha256(b"%s\0%s" % (event.site_id.encode(), event.raw)).digest()
     fingerprint = int.from_bytes(digest[:8], "big", signed=True)
-    return Row(line, event.event_id, fingerprint, event.site_id, len(event.raw))
+    return Row(line, event.event_id, fingerprint, event.site_id, len(event.raw), is_bot)
+
+
+def enriched(entry: Entry) -> Entry:
+    """An entry of the first version, which knew no enrichment, with lines that have a value for each column."""
+    rows = [msgspec.structs.replace(row, line=b"%s\t%s" % (row.line, _UNENRICHED)) for row in entry.rows]
+    return msgspec.structs.replace(entry, rows=rows)
 
 
 def rejected_row(*, created_at: str, site_id: str | None, code: str, message: str, event: str) -> Rejected:
     """Format a refused event; `event` is what was sent, redacted and cut."""
-    return Rejected(_copy_text((created_at, site_id, code, message, event)).encode(), site_id)
+    return Rejected(copy_text((created_at, site_id, code, message, event)), site_id)
 
 
 def derived_id(raw: bytes, *said: str | int | None) -> str:
@@ -112,13 +143,14 @@ def derived_id(raw: bytes, *said: str | int | None) -> str:
     return digest.hex()
 
 
-def _copy_text(texts: tuple[str | None, ...]) -> str:
+def copy_text(texts: tuple[str | None, ...]) -> bytes:
+    """Texts as values of a line of COPY."""
     if None not in texts:
         told = cast(tuple[str, ...], texts)
         text = "".join(told)
         if "\\" not in text and "\t" not in text and "\n" not in text and "\r" not in text:
-            return "\t".join(told)
-    return "\t".join([_NULL if text is None else _escape(text) for text in texts])
+            return "\t".join(told).encode()
+    return "\t".join([NULL if text is None else _escape(text) for text in texts]).encode()
 
 
 def _escape(text: str) -> str:

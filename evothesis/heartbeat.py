@@ -11,12 +11,16 @@ STALE_AFTER_SECONDS = 10
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """`at` is Unix time; `waiting` counts sealed segments; errors are None when all is well."""
+    """`at` is Unix time; `waiting` counts sealed segments; errors are None when all is well.
+
+    `sites_over_budget` had more events on this UTC day than [limits] says.
+    """
 
     at: float
     waiting: int
     database_error: str | None = None
     spool_error: str | None = None
+    sites_over_budget: tuple[str, ...] = ()
 
 
 def write(spool: Path, beat: Heartbeat) -> None:

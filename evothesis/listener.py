@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import uvloop
 from aiohttp import web
@@ -14,6 +15,13 @@ BACKLOG = 1024
 PULSE_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5  # for requests that are under way
 HEADER_BYTES_MAX = 8190
+PROTOCOL: dict[str, Any] = {  # what an aiohttp.web.RequestHandler is made with
+    "access_log": None,
+    "auto_decompress": False,  # the collector inflates under a limit
+    "lingering_time": 0,  # what a refused sender still has to say is not read
+    "max_line_size": HEADER_BYTES_MAX,
+    "max_field_size": HEADER_BYTES_MAX,
+}
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -56,15 +64,6 @@ async def listen(application: web.Application, host: str, port: int) -> web.AppR
 
 async def prepare(application: web.Application) -> web.AppRunner:
     """All but the socket."""
-    runner = web.AppRunner(
-        application,
-        access_log=None,
-        handle_signals=False,
-        auto_decompress=False,  # the collector inflates under a limit
-        lingering_time=0,  # what a refused sender still has to say is not read
-        max_line_size=HEADER_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
+    runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, **PROTOCOL)
     await runner.setup()
     return runner

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
+from psycopg.sql import Composed
 from psycopg_pool import AsyncConnectionPool
 
 from evothesis.errors import ConfigurationError, UnreachableError
@@ -167,7 +168,7 @@ def try_lock(connection: Connection, lock: int) -> bool:
     return True
 
 
-def one(connection: Connection, query: str, parameters: dict[str, Any] | None = None) -> DictRow:
+def one(connection: Connection, query: str | Composed, parameters: dict[str, Any] | None = None) -> DictRow:
     """The one row of a query that always has one."""
     row = connection.execute(query, parameters).fetchone()
     if row is None:

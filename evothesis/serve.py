@@ -19,7 +19,9 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +31,10 @@ from evothesis import heartbeat, listener, pg
 from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.commit import Committer
+from evothesis.collector.reception import Shared
+from evothesis.collector.script import tracker
 from evothesis.collector.server import Server
+from evothesis.collector.stranger import check_parser
 from evothesis.config import Config
 from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
@@ -69,22 +74,29 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
     if scope.demo_port and not config.admin.token:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
+    check_parser()
     _check_free(_listeners(config, scope))
+    shared = Shared.begin(config, _today()) if scope.has_collector else None
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url
     if scope.has_loader:
         pg.check(url)
     exporter = _Periodic(config_path) if scope.demo_port else None
     announcement = _Announcement(config, scope)
-    tended = [part.tend for part in (server, exporter, announcement) if part]
+    tended: list[Callable[[], object]] = [part.tend for part in (server, exporter, announcement) if part]
+    if shared:
+        tended.append(lambda: shared.day_key.of(_today()))
     supervisor = Supervisor(
-        _programs(config, url, scope),
+        _programs(config, url, scope, shared),
         tend=lambda: [tend() for tend in tended],
         in_child=server.release_in_child if server else lambda: None,
     )
     try:
         if server:
             server.begin()
+        if scope.has_collector:
+            with suppress(OSError):  # no process to be had: a collector tries again, and is tried again itself
+                tracker()
         gc.collect()
         gc.freeze()  # children share these pages as long as nobody counts references in them
         supervisor.run(announcement.begin)
@@ -103,30 +115,50 @@ def _acquire(config: Config) -> Postgres:
     return server
 
 
-def _programs(config: Config, url: str, scope: Scope) -> list[list[Program]]:
-    salt = secrets.token_bytes(16)
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _programs(config: Config, url: str, scope: Scope, shared: Shared | None) -> list[list[Program]]:
+    def keyless(name: str, main: Callable[[Pulse], None]) -> Program:
+        """One that has no use for what hides addresses."""
+
+        def forgetful(pulse: Pulse) -> None:
+            if shared:
+                shared.day_key.forget()
+            main(pulse)
+
+        return Program(name, forgetful)
+
     processes = config.server.processes or len(os.sched_getaffinity(0))
     groups = []
-    if scope.has_collector:
+    if shared:
         groups.append(
-            [Program(f"collector {number}", lambda pulse: _collect(config, salt, pulse)) for number in range(processes)]
+            [
+                Program(f"collector {number}", lambda pulse: _collect(config, shared, pulse))
+                for number in range(processes)
+            ]
         )
     if scope.has_loader:
-        loader = Program("loader", lambda pulse: _load(config, url, pulse))
-        groups.append([loader, Program("admin", lambda pulse: _administer(config, url, pulse))])
+        loader = keyless("loader", lambda pulse: _load(config, url, pulse))
+        groups.append([loader, keyless("admin", lambda pulse: _administer(config, url, pulse))])
     if scope.demo_port:
-        groups[-1].append(Program("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
+        groups[-1].append(keyless("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
     return groups
 
 
-def _collect(config: Config, salt: bytes, pulse: Pulse) -> None:
+def _collect(config: Config, shared: Shared, pulse: Pulse) -> None:
+    def tend() -> None:
+        shared.day_key.of(_today())  # the key of yesterday goes, also when nobody comes
+        pulse()
+
     async def main(stopped: asyncio.Event) -> None:
         committer = Committer(config.spool)
         await committer.open()
         writing = asyncio.create_task(committer.run())
         broken = asyncio.create_task(committer.broken.wait())
-        server = await Server.open(config, committer, salt=salt)
-        serving = asyncio.create_task(listener.pulse_until(stopped, pulse))
+        server = await Server.open(config, committer, shared)
+        serving = asyncio.create_task(listener.pulse_until(stopped, tend))
         await asyncio.wait([broken, serving, writing], return_when=asyncio.FIRST_COMPLETED)
         await server.close()
         if committer.broken.is_set():
@@ -143,7 +175,8 @@ def _load(config: Config, url: str, pulse: Pulse) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
     start_seconds = START_SECONDS if config.database.is_embedded else 0
-    Loader(url, config.spool, stop, pulse, start_seconds=start_seconds).run()
+    events_max = config.limits.events_per_site_and_day
+    Loader(url, config.spool, stop, pulse, events_max=events_max, start_seconds=start_seconds).run()
 
 
 def _administer(config: Config, url: str, pulse: Pulse) -> None:

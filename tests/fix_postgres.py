@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -104,9 +105,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) 
         server.stop()
 
 
-@pytest.fixture
-def database(postgres: Postgres) -> Iterator[str]:
-    """The URL of a migrated, empty database that only this test uses."""
+@contextmanager
+def new_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a migrated, empty database, for as long as the block lasts."""
     name = f"test_{next(_numbers)}"
     identifier = sql.Identifier(name)
     elsewhere = postgres.url.replace("dbname=postgres", "dbname=template1")
@@ -114,6 +115,13 @@ def database(postgres: Postgres) -> Iterator[str]:
         connection.execute(sql.SQL("create database {} template postgres").format(identifier))
         yield postgres.url.replace("dbname=postgres", f"dbname={name}")
         connection.execute(sql.SQL("drop database {} with (force)").format(identifier))
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a migrated, empty database that only this test uses."""
+    with new_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

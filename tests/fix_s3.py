@@ -45,6 +45,7 @@ class Bucket:
         self.access_key_id = access_key_id
         self.secret_access_key = secret_access_key
         self.client = server.client
+        self.owner = server.owner
 
     def destination(self, name: str = "client", **changes: object) -> dict[str, Any]:
         """A table of [[export.destination]], with `changes` to break it."""
@@ -84,11 +85,12 @@ class S3:
         """Make an administrator; from then on the server checks who asks."""
         self.endpoint = endpoint
         self._iam = self._client("iam", "nobody", "nothing")
-        self._access_key_id, self._secret = self._new_user("*", "*")
+        access_key_id, secret = self._new_user("*", "*")
+        self.owner = {"access_key_id": access_key_id, "secret_access_key": secret}
         reset = ask(endpoint, "POST", "/moto-api/reset-auth", body=b"0", headers={"Content-Type": "text/plain"})
         assert 200 == reset.status
-        self._iam = self._client("iam", self._access_key_id, self._secret)
-        self.client: S3Client = self._client("s3", self._access_key_id, self._secret)
+        self._iam = self._client("iam", *self.owner.values())
+        self.client: S3Client = self._client("s3", *self.owner.values())
 
     def new_bucket(self) -> Bucket:
         """A bucket of its own, for somebody who may put and get objects, and not list, delete or read anything else."""
@@ -97,6 +99,12 @@ class S3:
         # a bucket that is not there is told from one that is forbidden only to whom a policy allows it
         resources = [f"arn:aws:s3:::{name}/*", f"arn:aws:s3:::{name}-missing/*"]
         return Bucket(self, name, *self._new_user(["s3:PutObject", "s3:GetObject"], resources))
+
+    def new_credentials(self, bucket: Bucket, actions: list[str]) -> dict[str, str]:
+        """Variables of the environment with which somebody may do this with a bucket and its objects."""
+        name = f"arn:aws:s3:::{bucket.name}"
+        access_key_id, secret = self._new_user(actions, [name, f"{name}/*"])
+        return {"AWS_ACCESS_KEY_ID": access_key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": REGION}
 
     def _new_user(self, action: str | list[str], resource: str | list[str]) -> tuple[str, str]:
         name = f"user-{next(_numbers)}"

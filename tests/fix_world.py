@@ -14,7 +14,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from evothesis.collector.intake import Request, take
-from evothesis.config import Privacy, Spool
+from evothesis.collector.policy import Policy
+from evothesis.config import Spool
 from evothesis.event import Entry, encode_entry
 from evothesis.loader.run import Loader
 from evothesis.spool.segments import sealed
@@ -48,11 +49,13 @@ def event(number: int, content: Any = None, *, site: str = "a.example") -> Sent:
     return known | {"n": number if content is None else content}
 
 
-def entry(*events: Sent, at: datetime = NOW, withheld: Mapping[str, int] | None = None) -> Entry:
+def entry(
+    *events: Sent, at: datetime = NOW, withheld: Mapping[str, int] | None = None, agent: str = "Agent/1.0"
+) -> Entry:
     """What a request with these events leaves behind that is received at that time."""
     body = msgspec.json.encode({"eventType": "batch", "events": events})
-    request = Request(at, body, user_agent="Agent/1.0", peer="192.0.2.7")
-    taken = take(request, Privacy(), salt=b"")
+    request = Request(at, body, user_agent=agent, peer="192.0.2.7")
+    taken = take(request, Policy(), salt=b"")
     return msgspec.structs.replace(taken.entry, withheld=dict(withheld or {}))
 
 

@@ -10,7 +10,8 @@
     6  billing         B is the size of S, in each of the places where it is counted
     7  liveness        after the fault an event gets through: whoever calls this sends one first, and it is in A
 
-There is no quarantine, and nothing is removed: Q and E of the promise's long form are empty.
+There is no quarantine. What retention removed still counts as stored: the table `removed` says of each load how many
+events went, and a bucket which ones.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ select l.writer, l.segment_no, l.accepted, l.duplicate, l.rejected, l.damaged, c
 """
 LEDGER = "select site_id, sum(accepted)::int as accepted from usage_ledger group by 1 having sum(accepted) > 0"
 POSITIONS = "select writer, next_segment_no from writers order by writer"
-REJECTED = "select count(*)::int as rows from rejected_events"
+REJECTED = """
+select (select count(*) from rejected_events)::int + (select coalesce(sum(rejected), 0) from removed)::int as rows
+"""
+REMOVED = "select writer, segment_no, events from removed"
 
 RATE_PER_THOUSAND = Decimal("0.01")
 CENT = Decimal("0.01")
@@ -55,9 +59,12 @@ def broken(journal: Journal, dsn: str, buckets: Sequence[Path], usage: Sequence[
 
     `usage` is what `evothesis usage --format json` prints for each month that has usage.
     """
-    stored = in_table(dsn)
     exported = [Bucket(bucket) for bucket in buckets]
+    removed = {(row["writer"], row["segment_no"]): row["events"] for row in _rows(dsn, REMOVED)}
+    elsewhere = [row for bucket in exported[:1] for row in bucket.rows if row.segment in removed]
+    stored = in_table(dsn) + elsewhere
     return [
+        *_removal(removed, elsewhere),
         *_no_loss(journal, stored),
         *_no_invention(journal, stored),
         *_once("PostgreSQL", stored),
@@ -65,6 +72,12 @@ def broken(journal: Journal, dsn: str, buckets: Sequence[Path], usage: Sequence[
         *_export(stored, exported),
         *_billing(journal, stored, dsn, exported, usage),
     ]
+
+
+def _removal(removed: dict[tuple[int, int], int], elsewhere: list[Stored]) -> Iterator[str]:
+    counted = Counter(row.segment for row in elsewhere)
+    wrong = (f"{name}: {events}, {counted[name]}" for name, events in removed.items() if events != counted[name])
+    yield from _some("removed", "loads lost other numbers of events than a bucket has of them", wrong)
 
 
 def _no_loss(journal: Journal, stored: list[Stored]) -> Iterator[str]:

@@ -22,17 +22,18 @@ SECRET = "correct-horse-battery"
 
 # values that no rule finds: another one of the same kind as the default
 TEXTS = {"instance": "other", "host": "127.0.0.2", "url": "postgresql://127.0.0.1/other", "currency": "EUR"}
+LISTS = {"proxies": ["10.0.0.1", "10.1.0.0/16"], "origins": ["https://a.example", "http://*.b.example:8080"]}
 
 
 def another(setting: msgspec.structs.FieldInfo) -> object:
     """A value for a setting that is not its default, as it stands in a file."""
     default = setting.default
-    if get_origin(setting.type) is Literal:
-        return next(value for value in get_args(setting.type) if value != default)
+    if get_origin(setting.type) is Literal or setting.type is bool:
+        return next(value for value in get_args(setting.type) or (True, False) if value != default)
     if isinstance(default, int | Decimal):
         return type(default)(default + 1) if isinstance(default, int) else str(default + 1)
     if isinstance(default, tuple):
-        return ["10.0.0.1", "10.1.0.0/16"] if setting.name == "proxies" else ["voucher", "loyaltyNumber"]
+        return LISTS.get(setting.name, ["voucher", "loyaltyNumber"])
     return TEXTS.get(setting.name, f"/other/{setting.name}")
 
 

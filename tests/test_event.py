@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import uuid
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evothesis import event
 from evothesis.collector.intake import take
-from evothesis.config import Privacy
+from evothesis.collector.policy import Policy
 from evothesis.event import Json, Row
 from tests.collector.copy_text import AT, SALT, columns, request, texts
 
@@ -23,7 +24,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0@%=0123456789"
 def row(**members: Json) -> Row:
     """The row of a click with other members."""
     document = {name: value for name, value in (CLICK | members).items() if value is not ...}
-    (made,) = take(request(document), Privacy(), salt=SALT).entry.rows
+    (made,) = take(request(document), Policy(), salt=SALT).entry.rows
     return made
 
 
@@ -111,12 +112,19 @@ def test_rejected_row() -> None:
     assert len(event.REJECTED_COLUMNS) == len(texts(refused.line))
 
 
+def test_entry_of_an_older_version() -> None:
+    """A frame that was written before unlisted events were counted has none."""
+    before = msgspec.msgpack.encode([AT, [], [], {"shop.example": 2}])
+
+    assert event.Entry(AT, [], [], {"shop.example": 2}, 0) == event.decode_entry(before)
+
+
 def test_entry_survives_the_spool() -> None:
     """What is written into a frame is what is read from it."""
     batch = {"eventType": "batch", "siteId": "ä😀", "events": [{"eventType": "a"}, 7, {"eventType": "b", "n": "\t"}]}
-    entry = take(request(batch), Privacy(), salt=SALT).entry
+    entry = take(request(batch), Policy(), salt=SALT).entry
 
     assert (2, 1, AT) == (len(entry.rows), len(entry.rejected), entry.received_at)
     assert entry == event.decode_entry(event.encode_entry(entry))
-    withheld = take(request(batch, refuses=True), Privacy(), salt=SALT).entry
+    withheld = take(request(batch, refuses=True), Policy(), salt=SALT).entry
     assert withheld == event.decode_entry(event.encode_entry(withheld))

@@ -40,8 +40,24 @@ IN_DATABASE: dict[LiteralString, tuple[str, LiteralString]] = {
     "load lost": ("billing", "delete from loads where segment_no = 0"),
     "position lost": ("billing", "update writers set next_segment_no = next_segment_no - 1"),
     "rejected lost": ("billing", "delete from rejected_events"),
+    "removed wrongly": ("removed", ("with gone as (delete from events_log where segment_no = 0 returning writer) "
+        "insert into removed (writer, segment_no, events, rejected, reason) "
+        "select writer, 0, count(*) - 1, 0, 'test' from gone group by writer limit 1")),
     "damaged": ("no loss", "update loads set damaged = 1"),
 }  # fmt: skip
+
+
+REMOVAL = """
+with events as (
+  delete from events_log where segment_no = 0 returning writer
+), refused as (
+  delete from rejected_events where segment_no = 0 returning writer
+)
+insert into removed (writer, segment_no, events, rejected, reason)
+select writer, 0, (select count(*) from events where events.writer = writers.writer),
+       (select count(*) from refused where refused.writer = writers.writer), 'test'
+  from writers
+"""
 
 
 def rewrite(path: Path, **changes: object) -> None:
@@ -139,6 +155,14 @@ def test_sound(world: World, url: str, bucket: Path, journal: Path) -> None:
     assert [] == broken(read, url, [bucket], [world.usage])
     assert 500 < len(+read.acked) < 600
     assert len(read.refused) > 0
+
+
+def test_removed(world: World, url: str, bucket: Path, journal: Path) -> None:
+    """Nothing is broken where events were removed on record."""
+    with psycopg.connect(url) as connection:
+        connection.execute(REMOVAL)
+
+    assert [] == broken(Journal(journal).read(), url, [bucket], [world.usage])
 
 
 @pytest.mark.parametrize("fault", IN_DATABASE)

@@ -15,6 +15,7 @@ import pytest
 
 from evothesis import heartbeat, pg
 from evothesis.errors import LoadError
+from evothesis.event import COLUMNS
 from evothesis.loader.content import read
 from evothesis.loader.load import load
 from evothesis.loader.run import Loader
@@ -24,6 +25,7 @@ from tests.appliance import eventually
 from tests.fix_world import DAY, LOADERS, LOADS, NOW, STORED, USAGE, World, entry, event
 
 AT_ONCE = 4
+ENRICHED = COLUMNS[COLUMNS.index("bot_reason") :]
 
 
 def test_rows(world: World) -> None:
@@ -62,6 +64,8 @@ def test_rows(world: World) -> None:
             "ip_address": "192.0.2.0",
             "raw_event_data": sent,
             "event_id_reused": False,
+            "is_bot": False,
+            **dict.fromkeys(ENRICHED),
         }
     ] == world.rows(query)
 
@@ -144,19 +148,20 @@ def test_usage(world: World) -> None:
     nameless = {"eventType": "click"}
     world.put(entry(event(1), elsewhere, event(1), withheld={"b.example": 2, "c.example": 1}))
     world.put(entry(event(4), elsewhere, refused, nameless))
-    world.put(entry(event(5), at=NOW + DAY))
+    world.put(msgspec.structs.replace(entry(event(5), at=NOW + DAY), unlisted=3))
 
     world.load()
 
     today = NOW.date()
     assert [
         ("(unknown)", today, 0, 0, 1, 0),
+        ("(unknown)", today + DAY, 0, 0, 3, 0),
         ("a.example", today, 2, 1, 1, 0),
         ("a.example", today + DAY, 1, 0, 0, 0),
         ("b.example", today, 1, 1, 0, 2),
         ("c.example", today, 0, 0, 0, 1),
     ] == [tuple(line.values()) for line in world.rows(USAGE)]
-    assert [(2, 1, 0, 3), (1, 1, 2, 0), (1, 0, 0, 0)] == world.loads("accepted", "duplicate", "rejected", "withheld")
+    assert [(2, 1, 0, 3), (1, 1, 2, 0), (1, 0, 3, 0)] == world.loads("accepted", "duplicate", "rejected", "withheld")
     assert 4 == len(world.stored())
 
 

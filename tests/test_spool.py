@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evothesis.errors import SpoolFullError
-from evothesis.spool.frame import HEADER, MAGIC, MAGIC_NEWER, Damage, Frame, decode
+from evothesis.spool.frame import HEADER, MAGIC, MAGIC_NEWER, MAGIC_OLDER, VERSION_OLDER, Damage, Frame, decode
 from evothesis.spool.segments import backlog, sealed
 from evothesis.spool.writer import Writer
 from tests.test_frame import ENCODED, ENDS, FRAMES
@@ -157,6 +157,22 @@ def test_damage_at_the_end_of_an_open_segment(spool: Path) -> None:
     Writer.claim(spool).close()
 
     assert {(writer.writer, 0): [*FRAMES[:2], Damage(ENDS[1], len(ENCODED[2]))]} == read(spool)
+
+
+def test_older_version(spool: Path) -> None:
+    """What the version before left open is sealed as it is; the folder goes on with the next number."""
+    writer = Writer.claim(spool)
+    writer.append([(b"a", 1)])
+    crash(writer)
+    path = next(writer.folder.glob("*.open"))
+    data = MAGIC_OLDER + path.read_bytes()[len(MAGIC) :]
+    path.write_bytes(data)
+    after = Writer.claim(spool)
+    after.append([(b"b", 1)])
+    after.close()
+
+    frames = {0: [Frame(0, 1, b"a", VERSION_OLDER)], 1: [Frame(0, 1, b"b")]}
+    assert {(writer.writer, number): found for number, found in frames.items()} == read(spool)
 
 
 def test_newer_version(spool: Path) -> None:

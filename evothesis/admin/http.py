@@ -73,6 +73,7 @@ async def _health(request: web.Request) -> web.Response:
             "waiting_segments": len(sealed(spool.path)),
         },
         "loader": {"seen_seconds_ago": age},
+        "sites_over_budget": beat.sites_over_budget if beat else (),
     }
     return _json(msgspec.json.encode(report), status=503 if any(reasons) else 200)
 

@@ -9,6 +9,7 @@ import typer
 
 from evothesis import __version__
 from evothesis.cli import accept_loss, export, migrate, serve, usage
+from evothesis.cli.common import print_error
 from evothesis.errors import EvothesisError
 
 app = typer.Typer(
@@ -47,18 +48,12 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="evothesis", standalone_mode=False)
     except EvothesisError as error:
-        _print_error(str(error), error.hint)
+        print_error(str(error), error.hint)
         code = error.exit_code
     except typer.BadParameter.__base__ as error:  # type: ignore[misc]  # every misuse of the command line
         context = error.ctx
-        _print_error(error.format_message(), f"{context.command_path if context else 'evothesis'} --help")
+        print_error(error.format_message(), f"{context.command_path if context else 'evothesis'} --help")
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     sys.exit(code)
-
-
-def _print_error(message: str, hint: str | None) -> None:
-    print(f"Error: {message}", file=sys.stderr)
-    if hint:
-        print(f"Try: {hint}", file=sys.stderr)

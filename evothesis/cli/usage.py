@@ -84,9 +84,9 @@ def _print_table(result: dict[str, Any]) -> None:
     by_site = "sites" in result
     table = Table(title=f"{result['instance']}, {result['month']}", title_justify="left")
     table.add_column("site" if by_site else "day", overflow="fold", min_width=12)
-    for name in ("events", "billable", "duplicates", "rejected", "withheld", result["currency"]):
+    columns = ("events", "billable", "bots", "duplicates", "rejected", "withheld")
+    for name in (*columns, result["currency"]):
         table.add_column(name, justify="right")
-    columns = ("events", "billable", "duplicates", "rejected", "withheld")
     for line in _lines(result):
         name = line["site_id"] if by_site else line["day"]
         table.add_row(shown(name), *(f"{line[column]:,}" for column in columns), line["amount"])

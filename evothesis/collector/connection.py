@@ -9,63 +9,18 @@ whose the next one is. No request may take long to arrive, whoever answers it.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
-from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import cast
 
-from aiohttp.web_protocol import RequestHandler
-
 from evothesis.collector.decode import EnvelopeError
+from evothesis.collector.door import Door, head_lines
 from evothesis.collector.message import Message
-from evothesis.collector.reception import BODY_SECONDS_MAX, CORS, Reception, demand_type, failure
+from evothesis.collector.reception import Receipt, demand_type, failure
+from evothesis.collector.stranger import Stranger, not_http
 
-SWEEP_SECONDS = 1.0
-SILENT_SECONDS_MAX = 30  # before the first byte, or while answers wait to be read
-IDLE_SECONDS_MAX = 3_600  # longer than proxies keep a connection, so that none sends into one that closes
-
-
-class Door:
-    """The connections of one collector process, and their time limits."""
-
-    def __init__(self, reception: Reception, collect_path: str, strangers: Callable[[], RequestHandler]) -> None:
-        """`strangers` makes the protocol for what is not plain: an aiohttp.web.Server."""
-        self.reception = reception
-        self.collect_path = collect_path.encode()
-        self.strangers = strangers
-        self.connections: set[Connection] = set()
-        self.now = time.monotonic()  # as of the last sweep
-        self._second = 0
-        self._head = b""
-
-    def __call__(self) -> Connection:
-        """A protocol for a new connection."""
-        return Connection(self)
-
-    async def sweep(self) -> None:
-        """End, for ever, connections whose request takes too long to arrive."""
-        while True:
-            self.now = time.monotonic()
-            for connection in list(self.connections):
-                connection.sweep()
-            await asyncio.sleep(SWEEP_SECONDS)
-
-    async def close(self, *, seconds_max: float) -> None:
-        """Take no more requests; returns when those under way are answered."""
-        under_way = [connection.close() for connection in list(self.connections)]
-        if waiting := [durable for durable in under_way if durable]:
-            await asyncio.wait(waiting, timeout=seconds_max)
-            await asyncio.sleep(0)  # their answers are written by callbacks that stand behind this one
-
-    def answer(self, body: bytes) -> bytes:
-        """200, whose head changes once a second."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._head = _head(HTTPStatus.OK, CORS)
-        return b"%bContent-Length: %d\r\n\r\n%b" % (self._head, len(body), body)
+REQUEST_SECONDS_MAX = 9  # for a whole request, however it comes; with the second of the sweep it ends within ten
+SILENT_SECONDS_MAX = 9  # before the first byte, or while answers wait to be read
 
 
 class Connection(asyncio.Protocol):
@@ -78,8 +33,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: str | None = None
         self._held = bytearray()  # of a request that is not complete, or that waits behind another
+        self._counted_bytes = 0  # of what is held, by the reception
         self._durable: asyncio.Future[None] | None = None  # what the answer under way waits for
-        self._stranger: RequestHandler | None = None
+        self._stranger: Stranger | None = None
         self._is_strangers = False  # whether the request that arrives is aiohttp's
         self._is_full = False  # whether the other end does not read its answers
         self._is_closing = False
@@ -92,12 +48,16 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no common class
         peername = transport.get_extra_info("peername")
         self._peer = peername[0] if peername else None  # it may be gone already
-        self._door.connections.add(self)
+        if not self._door.enter(self, self._peer):
+            self._is_closing = True
+            self._refuse(EnvelopeError(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", "too many connections"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """The other end is gone; what waits to be on disk goes there all the same."""
         self._transport = None
-        self._door.connections.discard(self)
+        self._held.clear()
+        self._count()
+        self._door.leave(self, self._peer)
         if self._stranger:
             self._stranger.connection_lost(error)
 
@@ -121,21 +81,27 @@ class Connection(asyncio.Protocol):
         if self._durable:
             self._held += data
             self._regulate()
-            return
-        if self._is_strangers and not self._is_between_requests():
+        elif self._is_strangers and not self._is_between_requests():
             self._watch(data)
             self._message.clear()
-            self._give(data)
-            return
-        self._is_strangers = False
-        if self._is_closing:
-            return
-        self._held += data
-        self._watch(data)
-        if not self._message.may_be_plain():
-            self._hand_over()
-        elif self._message.completed:
-            self._take()
+            if not self._message.is_flood:
+                self._give(data)
+            if self._message.is_broken and self._stranger:
+                self._stranger.fail(not_http())
+        elif not self._is_closing:
+            self._is_strangers = False
+            self._held += data
+            self._watch(data)
+            if self._message.is_flood:
+                self._held.clear()
+                self._is_closing = True
+                self._refuse(not_http())
+            elif not self._message.may_be_plain():
+                self._hand_over()
+            elif self._message.completed:
+                self._take()
+        if self._held or self._counted_bytes:
+            self._count()
 
     def sweep(self) -> None:
         """End the connection when a request takes too long to arrive, or none comes, or answers are not read."""
@@ -143,16 +109,14 @@ class Connection(asyncio.Protocol):
             return
         quiet_seconds = self._door.now - self._touched_at
         if self._is_full or self._transport.is_closing():
-            if quiet_seconds > SILENT_SECONDS_MAX:
+            if quiet_seconds >= SILENT_SECONDS_MAX:
                 self._transport.abort()
+        elif self._began_at is not None and self._door.now - self._began_at >= REQUEST_SECONDS_MAX:
+            self._end_late()
         elif self._durable or self._is_in_strange_hands():
-            pass
-        elif self._began_at is not None:
-            if self._door.now - self._began_at > BODY_SECONDS_MAX:
-                self._is_closing = True
-                message = f"the request took over {BODY_SECONDS_MAX} s"
-                self._refuse(EnvelopeError(HTTPStatus.REQUEST_TIMEOUT, "request_too_slow", message))
-        elif quiet_seconds > (IDLE_SECONDS_MAX if self._is_used else SILENT_SECONDS_MAX):
+            if self._message.is_broken and self._stranger:  # it may have come to the broken request only now
+                self._stranger.fail(not_http())
+        elif quiet_seconds >= (self._door.idle_seconds_max if self._is_used else SILENT_SECONDS_MAX):
             self._transport.close()
 
     def close(self) -> asyncio.Future[None] | None:
@@ -160,8 +124,7 @@ class Connection(asyncio.Protocol):
         self._is_closing = True
         if self._durable:
             if self._stranger:  # it is idle, and would close the transport under the answer
-                self._stranger.transport = None
-                self._stranger.connection_lost(None)
+                self._stranger.forget()
                 self._stranger = None
         elif self._transport and not self._is_in_strange_hands():
             self._transport.close()
@@ -170,10 +133,33 @@ class Connection(asyncio.Protocol):
     def _watch(self, data: bytes) -> None:
         completed = self._message.completed
         self._message.feed(data)
-        if not self._message.is_under_way:
-            self._began_at = None
-        elif self._began_at is None or self._message.completed > completed:
+        if self._message.completed > completed:  # another one may have begun behind it
+            self._began_at = self._door.now if self._message.is_under_way else None
+        elif self._began_at is None:
             self._began_at = self._door.now
+
+    def _end_late(self) -> None:
+        """Answer a request that did not arrive in time, in its turn."""
+        late = EnvelopeError(HTTPStatus.REQUEST_TIMEOUT, "request_too_slow", "the request took too long to arrive")
+        if self._is_in_strange_hands():
+            if self._stranger:
+                self._stranger.fail(late)
+        elif not self._durable:
+            self._is_closing = True
+            self._refuse(late)
+
+    def _count(self) -> None:
+        """Tell the reception what is held; when that is too much, this request is refused."""
+        more_bytes = len(self._held) - self._counted_bytes
+        self._counted_bytes = len(self._held)
+        try:
+            self._door.reception.hold(more_bytes)
+        except EnvelopeError as error:
+            self._is_closing = True
+            self._held.clear()
+            self._count()
+            if not self._durable:
+                self._refuse(error)
 
     def _take(self) -> None:
         """Take in the request that is complete."""
@@ -181,36 +167,38 @@ class Connection(asyncio.Protocol):
         raw_headers, body = message.headers, bytes(message.body)
         message.restart()
         self._held.clear()
+        origin = None
         try:
             head = reception.head(raw_headers, self._peer)
+            origin = head.origin
             reception.admit(head)
             demand_type(head)
             receipt = reception.take(head, body)
         except Exception as error:  # noqa: BLE001 - whatever it is, the sender is told that it failed
-            self._refuse(error)
+            self._refuse(error, origin)
             return
         if receipt.durable:
             self._durable = receipt.durable
-            receipt.durable.add_done_callback(partial(self._settle, receipt.body))
+            receipt.durable.add_done_callback(partial(self._settle, receipt, origin))
         else:
-            self._write(self._door.answer(receipt.body))
+            self._write(self._door.answer(receipt.body, origin))
 
-    def _settle(self, body: bytes, durable: asyncio.Future[None]) -> None:
+    def _settle(self, receipt: Receipt, origin: str | None, durable: asyncio.Future[None]) -> None:
         """Answer, now that it is known whether the events are on disk."""
         self._durable = None
         if error := durable.exception():
-            self._refuse(error)
+            self._refuse(error, origin)
         else:
-            self._write(self._door.answer(body))
+            self._write(self._door.answer(receipt.body, origin))
         if self._held and self._transport:
             data = bytes(self._held)
             self._held.clear()
             self._regulate()
             self.data_received(data)
 
-    def _refuse(self, error: BaseException) -> None:
+    def _refuse(self, error: BaseException, origin: str | None = None) -> None:
         failed = failure(error)
-        head = _head(HTTPStatus(failed.status), failed.headers)
+        head = head_lines(HTTPStatus(failed.status), {**self._door.reception.origins.headers(origin), **failed.headers})
         closing = b"Connection: close\r\n" if self._is_closing else b""
         self._write(b"%b%bContent-Length: %d\r\n\r\n%b" % (head, closing, len(failed.body), failed.body))
 
@@ -226,7 +214,7 @@ class Connection(asyncio.Protocol):
             return
         if self._is_full or (self._durable and self._held):
             self._transport.pause_reading()
-        elif not self._is_enough_for_stranger():
+        elif not (self._stranger and self._stranger.is_satisfied):
             self._transport.resume_reading()
 
     def _hand_over(self) -> None:
@@ -255,24 +243,5 @@ class Connection(asyncio.Protocol):
             self._stranger.keep_alive(True)  # noqa: FBT003 - its name for: do not count this as idle time
         return True
 
-    def _is_enough_for_stranger(self) -> bool:
-        if self._stranger is None:
-            return False
-        # it stops reading once, and does not look whether somebody else begins again
-        is_paused = self._stranger._buffer_paused or self._stranger._reading_paused  # noqa: SLF001 - nothing else tells
-        return bool(is_paused)
-
     def _is_in_strange_hands(self) -> bool:
-        stranger = self._stranger
-        if stranger is None or not self._is_strangers:
-            return False
-        waiter = stranger._waiter  # noqa: SLF001 - what aiohttp itself goes by when it closes idle connections
-        return waiter is None or waiter.done()
-
-
-def _head(status: HTTPStatus, headers: Mapping[str, str]) -> bytes:
-    """An answer's first lines, all but its length."""
-    lines = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", **headers}
-    lines["Date"] = formatdate(usegmt=True)
-    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"HTTP/1.1 {status} {status.phrase}\r\n{text}".encode()
+        return self._is_strangers and self._stranger is not None and self._stranger.is_busy

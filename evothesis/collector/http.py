@@ -5,9 +5,7 @@ A plain `POST` of events seldom comes here: `connection` answers it. What it doe
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -15,21 +13,9 @@ from aiohttp import web
 from evothesis import heartbeat
 from evothesis.collector.commit import Committer
 from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
-from evothesis.collector.reception import (
-    BODY_BYTES_AT_ONCE,
-    BODY_SECONDS_MAX,
-    CORS,
-    Failure,
-    Receipt,
-    Reception,
-    demand_type,
-    encode,
-    failure,
-)
+from evothesis.collector.reception import Receipt, Reception, demand_type, encode
 from evothesis.collector.script import Script
 from evothesis.config import Config
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
 
@@ -46,8 +32,8 @@ class Collector:
 
     def application(self) -> web.Application:
         """The routes of the public listener."""
-        application = web.Application(middlewares=[_ends_connections, _answers_errors], client_max_size=BODY_BYTES_MAX)
-        application.on_response_prepare.append(_finish)
+        application = web.Application()
+        application.on_response_prepare.append(self._finish)
         collect = application.router.add_resource(self._config.server.collect_path)
         collect.add_route("POST", self.collect)
         collect.add_route("OPTIONS", self.preflight)
@@ -62,19 +48,27 @@ class Collector:
         head = self._reception.head(request.raw_headers, request.remote)
         self._reception.admit(head)
         demand_type(head)
-        try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
-                body = await request.read()
-        except TimeoutError as error:
-            raise EnvelopeError(408, "body_too_slow", f"the body took over {BODY_SECONDS_MAX} s") from error
-        is_large = len(body) > BODY_BYTES_AT_ONCE or head.encoding
-        receipt = await self._reception.take_aside(head, body) if is_large else self._reception.take(head, body)
+        receipt = self._reception.take(head, await self._body(request))
         await _kept(receipt)
-        return web.Response(body=receipt.body, content_type="application/json", headers=CORS)
+        return web.Response(body=receipt.body, content_type="application/json")
 
-    async def preflight(self, _request: web.Request) -> web.Response:
+    async def _body(self, request: web.Request) -> bytes:
+        """All of it, within the limit of one and of all; the connection sees to it that it does not take for ever."""
+        body = bytearray()
+        try:
+            async for data in request.content.iter_any():
+                body += data
+                self._reception.hold(len(data))
+                if len(body) > BODY_BYTES_MAX:
+                    raise EnvelopeError(413, "body_too_large", f"a body may have {BODY_BYTES_MAX} bytes")
+            return bytes(body)
+        finally:
+            self._reception.hold(-len(body))
+
+    async def preflight(self, request: web.Request) -> web.Response:
         """OPTIONS, which browsers send before a body that is not plain text."""
-        headers = {**CORS, "Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
+        self._reception.origins.demand(request.headers.get("Origin"))
+        headers = {"Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "86400"}
         return web.Response(
             status=204, headers={**headers, "Access-Control-Allow-Headers": "Content-Type, Content-Encoding"}
         )
@@ -115,41 +109,13 @@ class Collector:
             headers={"Cache-Control": "no-store"},
         )
 
+    async def _finish(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.popall("Server", None)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if request.path == self._config.server.collect_path:
+            response.headers.update(self._reception.origins.headers(request.headers.get("Origin")))
+
 
 async def _kept(receipt: Receipt) -> None:
     if receipt.durable:
         await receipt.durable
-
-
-@web.middleware
-async def _ends_connections(request: web.Request, handler: Handler) -> web.StreamResponse:
-    response = await handler(request)
-    # the rest of a body is not read; and where an upgrade was asked for, parsers differ in what follows
-    if not request.content.is_eof() or "Upgrade" in request.headers or request.method == "CONNECT":
-        response.force_close()
-    return response
-
-
-@web.middleware
-async def _answers_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(error.status, "refused")
-        response = _refusal(Failure(error.status, code, error.reason))
-        if allow := error.headers.get("Allow"):
-            response.headers["Allow"] = allow
-        return response
-    except (ConnectionError, web.RequestPayloadError):
-        return _refusal(Failure(400, "body_incomplete", "the body ended too early"))
-    except Exception as error:  # noqa: BLE001 - whatever it is, no sender is told more than that it failed
-        return _refusal(failure(error))
-
-
-def _refusal(failed: Failure) -> web.Response:
-    return web.Response(status=failed.status, body=failed.body, content_type="application/json", headers=failed.headers)
-
-
-async def _finish(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.popall("Server", None)
-    response.headers["X-Content-Type-Options"] = "nosniff"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from evothesis.collector.reception import BODY_BYTES_AT_ONCE
+from evothesis.collector.decode import LARGE_BYTES
 
 HEAD_BYTES_MAX = 8_190  # a larger one is not plain
 HEADERS_MAX = 128  # aiohttp refuses more
+PIECES_MAX = 4_096  # of a body, by its chunks: each costs far more than its bytes
 
 _PLAIN = frozenset({b"host", b"content-length"})
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
@@ -20,7 +21,9 @@ class Message:
         """`path` is that of plain requests."""
         self._path = path
         self._parser = HttpRequestParser(self)
-        self.is_lost = False  # whether the bytes made no sense: nothing is known of what follows
+        self.is_lost = False  # whether nothing is known of what follows
+        self.is_broken = False  # whether that is because the bytes made no sense
+        self._pieces = 0
         self.restart()
 
     def restart(self) -> None:
@@ -42,13 +45,20 @@ class Message:
             self._head_bytes += len(data)
             try:
                 self._parser.feed_data(data)
-            except (HttpParserError, HttpParserUpgrade):
+            except HttpParserUpgrade:
                 self.is_lost = True
+            except HttpParserError:
+                self.is_lost = self.is_broken = True
 
     @property
     def is_under_way(self) -> bool:
         """Whether a request has begun and not ended."""
         return self.is_lost or self.begun > self.completed
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether a body came in so many pieces that nobody should look at the rest."""
+        return self._pieces > PIECES_MAX
 
     def may_be_plain(self) -> bool:
         """Whether the one request since `restart` is a POST of events by the book, as far as it is known."""
@@ -59,6 +69,7 @@ class Message:
     def on_message_begin(self) -> None:
         """Be told by the parser; see httptools."""
         self.begun += 1
+        self._pieces = 0
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -79,8 +90,12 @@ class Message:
         )
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
-        self.body += body
+        """Take a part of the body; that of others is aiohttp's."""
+        self._pieces += 1
+        if self.is_flood:
+            raise ValueError  # which ends the parser
+        if self._is_plain:
+            self.body += body
 
     def on_message_complete(self) -> None:
         """Count it."""
@@ -92,7 +107,7 @@ class Message:
         return (
             len(said) == len(self.headers) <= HEADERS_MAX
             and said.keys() >= _PLAIN
-            and int(said[b"content-length"]) <= BODY_BYTES_AT_ONCE
+            and int(said[b"content-length"]) <= LARGE_BYTES
             and said.keys().isdisjoint(_NOT_PLAIN)
             and sum(len(name) + len(value) for name, value in self.headers) <= HEAD_BYTES_MAX
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +22,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
+class _Data(msgspec.Struct):
+    referrer: Any = msgspec.UNSET
+
+
 class _Said(msgspec.Struct, rename="camel"):
     """The members that have a column."""
 
@@ -33,6 +37,8 @@ class _Said(msgspec.Struct, rename="camel"):
     timestamp: str | int | None = None
     url: Address | None = None
     path: Address | None = None
+    data: _Data | list[Any] | str | int | float | bool | None = None  # an event may have any JSON there
+    referrer: Any = msgspec.UNSET
 
 
 _decode = msgspec.json.Decoder(_Said).decode
@@ -72,6 +78,7 @@ def parse(member: bytes, inherited: Inherited, *, received_at: datetime, page: s
         timestamp=_timestamp(timestamp, received_at),
         url=url,
         path=path[:PATH_LENGTH_MAX] if path else path,
+        referrer=_referrer(said),
         raw=member,
     )
 
@@ -84,6 +91,16 @@ def site_of(page: str | None) -> str | None:
         return urlsplit(page).hostname
     except ValueError:
         return None
+
+
+def _referrer(said: _Said) -> str | None:
+    """The page before, as `data` says it, where tracking.js puts it, else as the event does."""
+    value = said.data.referrer if isinstance(said.data, _Data) else msgspec.UNSET
+    if value is msgspec.UNSET:
+        value = said.referrer
+    if isinstance(value, str):
+        return value
+    return "" if value is None else None
 
 
 def _invalid(error: msgspec.ValidationError) -> EventError:

@@ -8,35 +8,31 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import secrets
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import NamedTuple
+from datetime import UTC, date, datetime
+from typing import NamedTuple, Self
 
 import msgspec
 
 from evothesis.collector import intake
+from evothesis.collector.allowed import Origins
+from evothesis.collector.aside import Aside
 from evothesis.collector.commit import Committer
-from evothesis.collector.decode import EnvelopeError
+from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
 from evothesis.collector.limits import Limiter, address_prefix
-from evothesis.collector.parse import site_of
+from evothesis.collector.policy import Policy
+from evothesis.collector.privacy.day_key import KEY_BYTES, DayKey
 from evothesis.config import Config
 from evothesis.errors import SpoolError
-from evothesis.event import encode_entry
+from evothesis.event import Entry, encode_entry
 
 log = logging.getLogger(__name__)
 
-BODY_SECONDS_MAX = 10  # for the whole body, so that a drip cannot hold a connection
-BODY_BYTES_AT_ONCE = 32_768  # of a larger one the redaction alone may keep others waiting
-RETRY_AFTER_SECONDS = 5
+HELD_BYTES_MAX = 64 * 2**20  # of requests that are not complete, in each process
+RETRY_AFTER_SECONDS = {429: 1, 503: 5}  # a bucket gets at least one request a second
 CONTENT_TYPES = ("application/json", "text/plain")
-
-# no credentials, ever: any origin may send, none may read anything but its own receipt
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "Retry-After",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
 
 encode = msgspec.json.Encoder().encode
 
@@ -75,27 +71,52 @@ class Failure(NamedTuple):
     @property
     def headers(self) -> dict[str, str]:
         """What stands beside the body."""
-        return CORS | {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.status in (429, 503) else CORS
+        wait_seconds = RETRY_AFTER_SECONDS.get(self.status)
+        return {"Retry-After": str(wait_seconds)} if wait_seconds else {}
 
 
-class Receipt(NamedTuple):
-    """The answer to a request that was understood; true as soon as `durable` is done."""
+class Receipt:
+    """The answer to a request: there, and true, as soon as `durable` is done, or at once when that is None."""
 
-    body: bytes
-    durable: asyncio.Future[None] | None  # None: there was nothing to keep
+    __slots__ = ("body", "durable")
+
+    def __init__(self, body: bytes = b"", durable: asyncio.Future[None] | None = None) -> None:
+        """`durable` may end with EnvelopeError, or with SpoolError when nothing could be kept."""
+        self.body = body
+        self.durable = durable
+
+
+class Shared(NamedTuple):
+    """What the collectors of one appliance have in common. It never leaves their memory."""
+
+    policy: Policy
+    per_address: Limiter
+    per_site: Limiter
+    day_key: DayKey
+
+    @classmethod
+    def begin(cls, config: Config, today: date) -> Self:
+        """Before they are forked."""
+        key = DayKey(secrets.token_bytes(KEY_BYTES), today)
+        return cls(
+            policy=Policy(config.privacy, config.enrichment, config.limits.sites),
+            per_address=Limiter(config.limits.per_address),
+            per_site=Limiter(config.limits.per_site),
+            day_key=key,
+        )
 
 
 class Reception:
     """What requests are judged by, and where they are kept."""
 
-    def __init__(self, config: Config, committer: Committer, *, salt: bytes) -> None:
-        """`salt` hides addresses when [privacy] ip is "hash"; it never leaves the memory."""
-        self._privacy = config.privacy
+    def __init__(self, config: Config, committer: Committer, shared: Shared) -> None:
+        """`committer` is where requests are kept."""
         self._committer = committer
-        self._salt = salt
-        self._is_limited = bool(config.limits.per_address or config.limits.per_site)
-        self._per_address = Limiter(config.limits.per_address)
-        self._per_site = Limiter(config.limits.per_site)
+        self._shared = shared
+        self._policy = shared.policy
+        self.origins = Origins(config.server.origins)
+        self._aside = Aside()
+        self._held_bytes = 0
         self._proxies = [ipaddress.ip_network(proxy) for proxy in config.server.proxies]
 
     def head(self, raw_headers: Iterable[tuple[bytes, bytes]], peer: str | None) -> Head:
@@ -120,26 +141,20 @@ class Reception:
         )
 
     def admit(self, head: Head) -> None:
-        """Raises EnvelopeError when a client or a site sends more than it may."""
-        if not self._is_limited:
-            return
-        now = time.monotonic()
-        wait = max(
-            self._per_address.wait_seconds(address_prefix(head.peer), now),
-            self._per_site.wait_seconds(site_of(head.page), now),
-        )
-        if wait:
-            raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client or site")
+        """Raises EnvelopeError when a page may not send, or a client sends more than it may."""
+        self.origins.demand(head.origin)
+        per_address = self._shared.per_address
+        if per_address.rate and not per_address.takes(address_prefix(head.peer), time.monotonic()):
+            raise EnvelopeError(429, "too_many_requests", "more requests than are taken from one client")
+
+    def hold(self, size_bytes: int) -> None:
+        """Count what more is held of requests that are not complete, or less. Raises EnvelopeError when it is much."""
+        self._held_bytes += size_bytes
+        if size_bytes > 0 and self._held_bytes > HELD_BYTES_MAX:
+            raise EnvelopeError(503, "too_busy", "more is being received than can be held")
 
     def take(self, head: Head, body: bytes) -> Receipt:
         """Take a body in, whatever its type. Raises EnvelopeError, and SpoolError when nothing can be kept."""
-        return self._keep(self._judge(head, body))
-
-    async def take_aside(self, head: Head, body: bytes) -> Receipt:
-        """`take` for a body that may take long: other requests are handled meanwhile."""
-        return self._keep(await asyncio.to_thread(self._judge, head, body))
-
-    def _judge(self, head: Head, body: bytes) -> intake.Taken:
         request = intake.Request(
             received_at=datetime.now(UTC),
             body=body,
@@ -149,24 +164,56 @@ class Reception:
             page=head.page,
             refuses=head.refuses,
         )
-        return intake.take(request, self._privacy, salt=self._salt)
+        salt = self._shared.day_key.of(request.received_at.date())
+        if request.is_large:
+            size_bytes = BODY_BYTES_MAX if request.encoding else len(body)
+            return self._take_aside(intake.taking(request, self._policy, salt=salt), size_bytes)
+        opened = intake.opened(request, self._policy)
+        steps = intake.judging(opened, self._policy, salt=salt)
+        if opened.is_costly:
+            return self._take_aside(steps, len(body))
+        receipt = Receipt()
+        receipt.durable = self._keep(intake.completed(steps), receipt)
+        return receipt
 
-    def _keep(self, taken: intake.Taken) -> Receipt:
+    def _take_aside(self, steps: intake.Steps, size_bytes: int) -> Receipt:
+        """Let others be handled meanwhile."""
+        receipt = Receipt()
+        receipt.durable = asyncio.ensure_future(self._kept(self._aside.do(steps, size_bytes=size_bytes), receipt))
+        return receipt
+
+    async def _kept(self, judged: asyncio.Future[intake.Taken], receipt: Receipt) -> None:
+        if durable := self._keep(await judged, receipt):
+            await durable
+
+    def _keep(self, taken: intake.Taken, receipt: Receipt) -> asyncio.Future[None] | None:
+        receipt.body = encode(taken.answer)
         entry = taken.entry
-        durable = None
-        if entry.rows or entry.rejected or entry.withheld:
-            rows = len(entry.rows) + len(entry.rejected)
-            durable = self._committer.append(encode_entry(entry), rows, entry.received_at)
-        return Receipt(encode(taken.answer), durable)
+        self._admit_sites(entry)
+        if not (entry.rows or entry.rejected or entry.withheld or entry.unlisted):
+            return None
+        rows = len(entry.rows) + len(entry.rejected)
+        return self._committer.append(encode_entry(entry), rows, entry.received_at)
+
+    def _admit_sites(self, entry: Entry) -> None:
+        """Raises EnvelopeError. What counts is the site that events name: headers say whatever a sender likes."""
+        per_site = self._shared.per_site
+        if not per_site.rate:
+            return
+        sites = {row.site_id for row in entry.rows} | {row.site_id for row in entry.rejected} | entry.withheld.keys()
+        now = time.monotonic()
+        if not all(per_site.takes(site, now) for site in sites):
+            raise EnvelopeError(429, "too_many_requests", "more requests than are taken for one site")
 
     def _client(self, peer: str | None, forwarded: list[bytes]) -> str | None:
         """The client's address: the connection's, or the last one in X-Forwarded-For that is no proxy of ours."""
         parts = [part.strip().decode("utf-8", "replace") for line in forwarded for part in line.split(b",")]
-        while peer and parts and self._is_proxy(peer):
+        while peer and parts and self.is_proxy(peer):
             peer = parts.pop()
         return peer
 
-    def _is_proxy(self, peer: str) -> bool:
+    def is_proxy(self, peer: str) -> bool:
+        """Whether an address is one of `server.proxies`."""
         try:
             ip = ipaddress.ip_address(peer)
         except ValueError:

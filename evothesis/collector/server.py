@@ -9,9 +9,11 @@ from aiohttp import web
 
 from evothesis import listener
 from evothesis.collector.commit import Committer
-from evothesis.collector.connection import Door
+from evothesis.collector.connection import Connection
+from evothesis.collector.door import Door
 from evothesis.collector.http import Collector
-from evothesis.collector.reception import Reception
+from evothesis.collector.reception import Reception, Shared
+from evothesis.collector.stranger import Stranger, guarded
 from evothesis.config import Config
 
 
@@ -26,14 +28,21 @@ class Server:
         self._sweeping = asyncio.create_task(door.sweep())
 
     @classmethod
-    async def open(cls, config: Config, committer: Committer, *, salt: bytes) -> Self:
-        """Listen. `salt` hides addresses when [privacy] ip is "hash"."""
-        reception = Reception(config, committer, salt=salt)
+    async def open(cls, config: Config, committer: Committer, shared: Shared) -> Self:
+        """Listen."""
+        reception = Reception(config, committer, shared)
         runner = await listener.prepare(Collector(config, committer, reception).application())
-        assert runner.server is not None  # noqa: S101 - it was prepared
-        door = Door(reception, config.server.collect_path, runner.server)
-        sockets = await asyncio.get_running_loop().create_server(
-            door, config.server.host, config.server.port, reuse_port=True, backlog=listener.BACKLOG
+        server = runner.server
+        assert server is not None  # noqa: S101 - it was prepared
+        server.request_handler = guarded(server.request_handler)
+        loop = asyncio.get_running_loop()
+        door = Door(config, reception, lambda: Stranger(server, loop=loop, **listener.PROTOCOL))
+        sockets = await loop.create_server(
+            lambda: Connection(door),
+            config.server.host,
+            config.server.port,
+            reuse_port=True,
+            backlog=listener.BACKLOG,
         )
         return cls(door, runner, sockets)
 

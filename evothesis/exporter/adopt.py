@@ -18,7 +18,7 @@ from evothesis import pg
 from evothesis.config import Destination
 from evothesis.errors import DeliveryError, HistoryError
 from evothesis.exporter import ledger, manifest
-from evothesis.exporter.encode import EXTENSIONS
+from evothesis.exporter.encode import FORMATS
 from evothesis.exporter.plan import Chunk, Range
 from evothesis.exporter.store import Store
 
@@ -42,10 +42,15 @@ values (%(destination)s, %(sequence)s, %(key)s, %(body)s, %(sha256)s, %(rows)s, 
         now())
 """
 DELIVERED = """
-update deliveries
-   set state = 'published', bytes = %(bytes)s, sha256 = decode(%(sha256)s, 'hex'), manifest_sequence = %(sequence)s,
-       changed_at = now()
- where destination = %(destination)s and key = %(key)s
+-- also in a format that the configuration no longer names
+insert into deliveries (destination, export_id, format, key, state, rows, bytes, sha256, schema_version,
+                        manifest_sequence)
+select %(destination)s, e.export_id, %(format)s, %(key)s, 'published', e.rows, %(bytes)s, decode(%(sha256)s, 'hex'),
+       %(schema_version)s, %(sequence)s
+  from exports e where e.export_key = %(export_key)s
+on conflict (destination, export_id, format) do update
+   set state = 'published', bytes = excluded.bytes, sha256 = excluded.sha256,
+       schema_version = excluded.schema_version, manifest_sequence = excluded.manifest_sequence, changed_at = now()
 """
 EMPTY = """
 update deliveries d set state = 'published', manifest_sequence = %(sequence)s, changed_at = now()
@@ -131,7 +136,7 @@ def _take_over(connection: pg.Connection, destination: Destination, document: di
         del unknown[row["export_key"]]
     ledger.plan(connection, list(unknown.values()), instance=document["instance"])
     for form in destination.formats:
-        ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
+        ledger.add_deliveries(connection, destination.name, form, FORMATS[form].extension)
     name = {"destination": destination.name, "sequence": document["sequence"]}
     connection.execute(
         RECORD,
@@ -146,8 +151,8 @@ def _take_over(connection: pg.Connection, destination: Destination, document: di
             "created_at": document["created_at"],
         },
     )
-    for file in files:
-        connection.execute(DELIVERED, name | {part: file[part] for part in ("key", "bytes", "sha256")})
+    for file, chunk in zip(files, chunks, strict=True):
+        connection.execute(DELIVERED, name | file | {"export_key": chunk.key(document["instance"])})
     connection.execute(EMPTY, name | {"keys": list(empty)})
 
 

@@ -1,68 +1,146 @@
-"""Encode: a CSV file of rows in, the client's file and what it holds out. Pure but for the two files."""
+"""Encode: a CSV file of rows in, the client's file and what it holds out. Pure but for the files.
+
+The same rows give the same bytes: a gzip header names neither a file nor a time.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from gzip import GzipFile
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
-SCHEMA_VERSION = 1  # of the columns below; a change of names or types is a new number
-ROW_GROUP_ROWS = 100_000  # query engines read groups side by side and skip them by their statistics
+from evothesis.exporter.blocks import blocks
+from evothesis.exporter.columns import READ_AS, TEXTS, Column, Kind, columns
+from evothesis.exporter.decode import MARK, rows_by_site, sha256_of
+
+ROW_GROUP_ROWS_MAX = 25_000  # query engines read groups side by side, and skip them by their statistics
+ROW_GROUP_BYTES = 2**25  # of rows as text: a few groups are in memory at once, however large an event is
 ZSTD_LEVEL = 3
+GZIP_LEVEL = 6
 
-COLUMNS: dict[str, type[pl.DataType]] = {
-    "event_id": pl.String,
-    "event_type": pl.String,
-    "session_id": pl.String,
-    "visitor_id": pl.String,
-    "site_id": pl.String,
-    "timestamp": pl.String,
-    "url": pl.String,
-    "path": pl.String,
-    "user_agent": pl.String,
-    "ip_address": pl.String,
-    "raw_event_data": pl.String,
-    "created_at": pl.String,
-    "event_id_reused": pl.String,
-    "writer": pl.Int64,
-    "segment_no": pl.Int64,
-    "idx": pl.Int32,
-}
-EXTENSIONS = {"parquet": "parquet"}
+PARSED_AS = {Kind.TIMESTAMP: pl.Datetime("us", "UTC"), Kind.BOOLEAN: pl.Boolean()}
+PARSED = "%Y-%m-%d %H:%M:%S%.f%#z"
+ISO_8601 = "%Y-%m-%dT%H:%M:%S%.6fZ"
+
+# A spreadsheet takes a text that begins so for a formula, quoted or not (OWASP ASVS 5.0, 1.2.10). What begins with the
+# mark is marked too, so that taking one mark away gives every text back.
+MARKED = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20" + MARK  # the last four: full width
+NEUTRALISED = {"mark": MARK, "before": MARKED}
 
 
 class Encoded(NamedTuple):
     """A file, ready to be delivered."""
 
     path: Path
-    rows: int
+    schema_version: int
     size_bytes: int
     sha256: bytes
     rows_by_site: dict[str, int]
 
+    @property
+    def rows(self) -> int:
+        """How many rows were found in the file."""
+        return sum(self.rows_by_site.values())
 
-def encode(rows: Path, target: Path) -> Encoded:
-    """Write zstd Parquet: microseconds in UTC, `raw_event_data` as a JSON string."""
-    moment = "%Y-%m-%d %H:%M:%S%.f%#z"
-    frame = pl.scan_csv(rows, has_header=False, schema=COLUMNS).with_columns(
-        pl.col("timestamp", "created_at").str.to_datetime(moment, time_unit="us", time_zone="UTC"),
-        pl.col("event_id_reused") == "t",
-    )
-    frame.sink_parquet(target, compression="zstd", compression_level=ZSTD_LEVEL, row_group_size=ROW_GROUP_ROWS)
-    sites = pl.scan_parquet(target).group_by("site_id").len().sort("site_id").collect()
-    rows_by_site = dict(sites.iter_rows())
+
+class _Rows(NamedTuple):
+    """What a format is made of."""
+
+    path: Path
+    columns: list[Column]
+    row_bytes: int  # on average, as text
+
+    def of(self, *kinds: Kind) -> list[str]:
+        return [column.name for column in self.columns if column.kind in kinds]
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All rows, some megabytes at a time, with what the columns mean."""
+        schema = {column.name: READ_AS[column.kind] for column in self.columns}
+        moments = pl.col(self.of(Kind.TIMESTAMP)).str.to_datetime(PARSED, time_unit="us", time_zone="UTC")
+        flags = pl.col(self.of(Kind.BOOLEAN)) == "t"
+        with self.path.open("rb") as file:
+            for block in blocks(file, has_quotes=True):
+                yield pl.read_csv(block, has_header=False, schema=schema).with_columns(moments, flags)
+
+
+def encode(rows: Path, target: Path, form: str, *, row_count: int, schema_version: int) -> Encoded:
+    """Write a file in one of FORMATS, and count what can be read from it."""
+    row_bytes = rows.stat().st_size // max(row_count, 1) + 1
+    FORMATS[form].write(_Rows(rows, columns(schema_version), row_bytes), target)
     return Encoded(
         path=target,
-        rows=sum(rows_by_site.values()),
+        schema_version=schema_version,
         size_bytes=target.stat().st_size,
         sha256=sha256_of(target),
-        rows_by_site=rows_by_site,
+        rows_by_site=rows_by_site(target, form),
     )
 
 
-def sha256_of(path: Path) -> bytes:
-    """The digest of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _parquet(rows: _Rows, target: Path) -> None:
+    """Zstd Parquet: microseconds in UTC, `raw_event_data` as a JSON string."""
+    group_rows = max(1, min(ROW_GROUP_ROWS_MAX, ROW_GROUP_BYTES // rows.row_bytes))
+    schema = {column.name: PARSED_AS.get(column.kind, READ_AS[column.kind]) for column in rows.columns}
+    frame = register_io_source(lambda *_: rows.frames(), schema=schema)
+    frame.sink_parquet(target, compression="zstd", compression_level=ZSTD_LEVEL, row_group_size=group_rows)
+
+
+def _csv(rows: _Rows, target: Path) -> None:
+    """RFC 4180 in UTF-8; nothing is null, "" is an empty text; texts that a spreadsheet would run are marked."""
+    texts = pl.col(rows.of(*TEXTS)).str.replace(f"^[{re.escape(MARKED)}]", MARK + "${0}")
+    with _gzip(target) as file:
+        for number, frame in enumerate(rows.frames()):
+            lines = frame.with_columns(texts, _iso_8601(rows))
+            file.write(lines.write_csv(include_header=number == 0, line_terminator="\r\n").encode())
+
+
+def _ndjson(rows: _Rows, target: Path) -> None:
+    """One object a line; JSON stays the text that the database gave, so that its numbers stay what they are."""
+    members = [part for is_json, group in groupby(rows.columns, _is_json) for part in _members(is_json, group)]
+    line = pl.concat_str([pl.lit("{"), pl.concat_str(members, separator=","), pl.lit("}")])
+    with _gzip(target) as file:
+        for frame in rows.frames():
+            lines = frame.with_columns(_iso_8601(rows)).select(line)
+            file.write(lines.write_csv(include_header=False, quote_style="never").encode())
+
+
+def _is_json(column: Column) -> bool:
+    return column.kind is Kind.JSON
+
+
+def _members(is_json: bool, group: Iterable[Column]) -> list[pl.Expr]:  # noqa: FBT001 - groupby's key
+    """The texts of some members of an object."""
+    names = [column.name for column in group]
+    if is_json:
+        return [pl.lit(f'"{name}":') + pl.col(name) for name in names]
+    return [pl.struct(names).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")]
+
+
+def _iso_8601(rows: _Rows) -> pl.Expr:
+    return pl.col(rows.of(Kind.TIMESTAMP)).dt.strftime(ISO_8601)
+
+
+@contextmanager
+def _gzip(target: Path) -> Iterator[GzipFile]:
+    with target.open("wb") as raw, GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file:
+        yield file
+
+
+class Format(NamedTuple):
+    """How a format is written, and what its files are named."""
+
+    extension: str
+    write: Callable[[_Rows, Path], None]
+
+
+FORMATS = {
+    "parquet": Format("parquet", _parquet),
+    "csv": Format("csv.gz", _csv),
+    "ndjson": Format("ndjson.gz", _ndjson),
+}

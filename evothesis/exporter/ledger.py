@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from evothesis import pg
+from evothesis.errors import DeliveryError, EvothesisError
 from evothesis.exporter.encode import Encoded
 from evothesis.exporter.plan import Chunk, Load
 from evothesis.exporter.read import Planned
@@ -35,17 +36,22 @@ insert into export_ranges (export_id, writer, previous_segment_no, first_segment
 values (%(export_id)s, %(writer)s, nullif(%(first)s - 1, -1), %(first)s, %(last)s)
 """
 ADD_DELIVERIES = """
--- an hour without a stored event has no file: it is published as a range of loads only
+-- an hour without a stored event has no file: it is published as a range of loads only;
+-- a destination that is new has no claim to what was removed before it was there
 insert into deliveries (destination, export_id, format, key, state, rows)
 select %(destination)s, e.export_id, %(format)s,
        format('events/dt=%%s/hr=%%s/%%s.%%s', to_char(e.hour, 'YYYY-MM-DD'), to_char(e.hour, 'HH24'), e.export_key,
               %(extension)s::text),
        case when e.rows = 0 then 'stored' else 'planned' end, e.rows
   from exports e
+ where not exists (
+   select from export_ranges r
+     join removed x on x.writer = r.writer and x.segment_no between r.first_segment_no and r.last_segment_no
+    where r.export_id = e.export_id)
 on conflict do nothing
 """
 UNFINISHED = """
-select d.destination, d.format, d.key, d.state, d.sha256,
+select d.destination, d.format, d.key, d.sha256, d.schema_version,
        e.export_id, e.export_key, e.hour, e.first_received_at, e.last_received_at, e.rows
   from deliveries d join exports e using (export_id)
  where d.state in ('planned', 'rendered') and d.destination = any(%(destinations)s)
@@ -53,7 +59,8 @@ select d.destination, d.format, d.key, d.state, d.sha256,
 """
 RENDERED = """
 update deliveries
-   set state = 'rendered', bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s, changed_at = now()
+   set state = 'rendered', bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s,
+       schema_version = %(schema_version)s, changed_at = now()
  where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
 """
 STORED = """
@@ -64,25 +71,47 @@ FAILED = """
 update deliveries set attempts = attempts + 1, error = %(error)s, changed_at = now()
  where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
 """
+TRIED = """
+insert into destinations as d (name, tried_at, succeeded_at, failures, error, hint)
+values (%(name)s, now(), case when %(error)s::text is null then now() end, (%(error)s::text is not null)::int,
+        %(error)s, %(hint)s)
+on conflict (name) do update
+   set tried_at = excluded.tried_at, succeeded_at = coalesce(excluded.succeeded_at, d.succeeded_at),
+       failures = case when excluded.error is null then 0 else d.failures + 1 end,
+       error = excluded.error, hint = excluded.hint
+"""
 PENDING = (
     "select count(*) as pending from deliveries where state <> 'published' and destination = any(%(destinations)s)"
 )
 
 
 class Delivery(NamedTuple):
-    """One file for one destination that is not stored yet."""
+    """One file for one destination."""
 
     destination: str
     format: str
     key: str
-    state: str
-    sha256: bytes | None
+    sha256: bytes | None  # as recorded when it was rendered for the first time
+    schema_version: int
     planned: Planned
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Delivery:
+        """From a row that has the fields of both."""
+        planned = Planned(**{name: row[name] for name in Planned._fields})
+        return cls(row["destination"], row["format"], row["key"], row["sha256"], row["schema_version"], planned)
 
     @property
     def identity(self) -> dict[str, Any]:
         """Its primary key."""
         return {"destination": self.destination, "export_id": self.planned.export_id, "format": self.format}
+
+
+def lock(connection: pg.Connection) -> None:
+    """Be the only one who plans and delivers, for as long as the connection lives. Raises DeliveryError."""
+    if not pg.try_lock(connection, LOCK):
+        message = "another export runs"
+        raise DeliveryError(message, hint="wait for it to end")
 
 
 def unplanned(connection: pg.Connection) -> list[Load]:
@@ -107,18 +136,16 @@ def add_deliveries(connection: pg.Connection, destination: str, form: str, exten
 
 def unfinished(connection: pg.Connection, destinations: list[str]) -> list[Delivery]:
     """What is not stored yet, chunk by chunk, so that a chunk is rendered once for all destinations."""
-    deliveries = []
-    for row in connection.execute(UNFINISHED, {"destinations": destinations}).fetchall():
-        planned = Planned(**{name: row[name] for name in Planned._fields})
-        deliveries.append(Delivery(row["destination"], row["format"], row["key"], row["state"], row["sha256"], planned))
-    return deliveries
+    return [Delivery.of(row) for row in connection.execute(UNFINISHED, {"destinations": destinations}).fetchall()]
 
 
 def rendered(connection: pg.Connection, delivery: Delivery, file: Encoded) -> None:
     """The file's digest, recorded before its first byte leaves."""
     connection.execute(
         RENDERED,
-        delivery.identity | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)},
+        delivery.identity
+        | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)}
+        | {"schema_version": file.schema_version},
     )
 
 
@@ -130,6 +157,12 @@ def stored(connection: pg.Connection, delivery: Delivery) -> None:
 def failed(connection: pg.Connection, delivery: Delivery, error: Exception) -> None:
     """What went wrong, for `export status`."""
     connection.execute(FAILED, delivery.identity | {"error": str(error)})
+
+
+def tried(connection: pg.Connection, destination: str, error: EvothesisError | None) -> None:
+    """How a run ended for a destination, for `export status`."""
+    failure = {"error": str(error) if error else None, "hint": error.hint if error else None}
+    connection.execute(TRIED, {"name": destination} | failure)
 
 
 def pending(connection: pg.Connection, destinations: list[str]) -> int:

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evothesis import pg
-from evothesis.errors import DeliveryError
 from evothesis.exporter import ledger, manifest
-from evothesis.exporter.encode import SCHEMA_VERSION
-from evothesis.exporter.store import Store
+from evothesis.exporter.encode import NEUTRALISED
+from evothesis.exporter.store import Store, bring
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +25,15 @@ select sequence, key, body, sha256, rows, files, bytes, created_at
 """
 NEWEST = "select sequence, sha256 from manifests where destination = %(destination)s order by sequence desc limit 1"
 STORED = """
-select export_id, format, key, rows, bytes, sha256, rows_by_site
-  from deliveries where destination = %(destination)s and state = 'stored' order by export_id, format
+-- a chunk is listed when all of its files are there; one whose loads an earlier manifest lists gets a format later
+select d.export_id, d.format, d.key, d.rows, d.bytes, d.sha256, d.rows_by_site, d.schema_version,
+       exists (select from deliveries o where o.destination = d.destination and o.export_id = d.export_id
+                  and o.state = 'published') as was_listed
+  from deliveries d
+ where d.destination = %(destination)s and d.state = 'stored'
+   and not exists (select from deliveries o where o.destination = d.destination and o.export_id = d.export_id
+                      and o.state in ('planned', 'rendered'))
+ order by d.export_id, d.format
 """
 RANGES = """
 select export_id, writer, first_segment_no as first, last_segment_no as last
@@ -57,7 +63,7 @@ update deliveries set state = 'published', changed_at = now()
 """
 TOTALS = """
 select sum(rows)::bigint as rows, sum(files)::bigint as files, sum(bytes)::bigint as bytes
-  from manifests where destination = %(destination)s and published_at is not null
+  from manifests where destination = %(destination)s and sequence <= %(sequence)s
 """
 
 
@@ -97,10 +103,10 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
         sequence = newest["sequence"] + 1 if newest else 1
         created_at = ledger.now(connection)
         exports = sorted({file["export_id"] for file in files})
-        # a chunk in several formats holds its rows once
-        counted = {file["export_id"]: file for file in files}.values()
+        # each event counts once: however many formats its chunk has, and whenever they came
+        counted = {file["export_id"]: file for file in files if not file["was_listed"]}
         rows_by_site: Counter[str] = Counter()
-        for file in counted:
+        for file in counted.values():
             rows_by_site.update(file["rows_by_site"] or {})
         listed = [file for file in files if file["rows"]]
         loads = _ranges(connection, exports)
@@ -113,7 +119,7 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
                 "sequence": sequence,
                 "created_at": created_at.isoformat(),
                 "previous_sha256": newest["sha256"].hex() if newest else None,
-                "loads": [part for _, part in loads],
+                "loads": [part for export_id, part in loads if export_id in counted],
                 "rows": rows_by_site.total(),
                 "rows_by_site": dict(sorted(rows_by_site.items())),
                 "files": [
@@ -125,8 +131,9 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
                         "bytes": file["bytes"],
                         "sha256": file["sha256"].hex(),
                         "loads_sha256": contents[file["export_id"]],
-                        "schema_version": SCHEMA_VERSION,
+                        "schema_version": file["schema_version"],
                     }
+                    | ({"neutralised": NEUTRALISED} if file["format"] == "csv" else {})
                     for file in listed
                 ],
             },
@@ -160,21 +167,18 @@ def _put(connection: pg.Connection, destination: str, store: Store, row: dict[st
     with tempfile.NamedTemporaryFile() as file:
         file.write(row["body"])
         file.flush()
-        created = store.create(row["key"], Path(file.name), row["sha256"])
-    if store.digest(row["key"]) != row["sha256"]:
-        message = f"{destination}: {row['key']} {'was not stored as it was sent' if created else 'is not ours'}"
-        raise DeliveryError(message, hint="somebody else writes here: give each instance its own prefix")
-    connection.execute(PUBLISHED, {"destination": destination, "sequence": row["sequence"]})
-    totals = pg.one(connection, TOTALS, {"destination": destination})
+        bring(store, row["key"], Path(file.name), row["sha256"])
+    name = {"destination": destination, "sequence": row["sequence"]}
     latest = {
         "instance": instance,
         "manifest": row["sequence"],
         "key": row["key"],
         "sha256": row["sha256"].hex(),
         "created_at": row["created_at"].isoformat(),
-        "totals": totals,
+        "totals": pg.one(connection, TOTALS, name),
     }
     store.replace(manifest.LATEST, json.dumps(latest, indent=2).encode())
+    connection.execute(PUBLISHED, name)
     log.info(
         "Manifest published.", extra={"destination": destination, "manifest": row["sequence"], "rows": row["rows"]}
     )

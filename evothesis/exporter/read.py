@@ -6,14 +6,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from psycopg import sql
+
 from evothesis import pg
+from evothesis.exporter.columns import Column, Kind, columns
 
 # PostgreSQL writes NULL as nothing and an empty text as "": polars reads both as they are meant
 ROWS = """
 copy (
-  select e.event_id, e.event_type, e.session_id, e.visitor_id, e.site_id, e.timestamp, e.url, e.path, e.user_agent,
-         host(e.ip_address) as ip_address, e.raw_event_data, e.created_at, e.event_id_reused,
-         e.writer, e.segment_no, e.idx
+  select {columns}
     from export_ranges r
     join events_log e
       on e.writer = r.writer and e.segment_no between r.first_segment_no and r.last_segment_no
@@ -35,8 +36,14 @@ class Planned(NamedTuple):
     rows: int
 
 
-def read(connection: pg.Connection, planned: Planned, target: Path) -> None:
-    """Write the rows of a chunk to `target`."""
-    with connection.cursor() as cursor, target.open("wb") as file, cursor.copy(ROWS, planned._asdict()) as copy:
+def read(connection: pg.Connection, planned: Planned, target: Path, *, schema_version: int) -> None:
+    """Write the rows of a chunk to `target`, with the columns of a schema version."""
+    query = sql.SQL(ROWS).format(columns=sql.SQL(", ").join(map(_selected, columns(schema_version))))
+    with connection.cursor() as cursor, target.open("wb") as file, cursor.copy(query, planned._asdict()) as copy:
         for block in copy:
             file.write(block)
+
+
+def _selected(column: Column) -> sql.Composed:
+    # an address without its mask, which text would have
+    return sql.SQL("host({})" if column.kind is Kind.ADDRESS else "{}").format(sql.Identifier("e", column.name))

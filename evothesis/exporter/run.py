@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +14,15 @@ from evothesis.config import Config
 from evothesis.errors import DeliveryError, EvothesisError, HistoryError, UnreachableError
 from evothesis.exporter import ledger
 from evothesis.exporter.adopt import adopt
-from evothesis.exporter.encode import EXTENSIONS, Encoded, encode
+from evothesis.exporter.encode import FORMATS, Encoded
 from evothesis.exporter.ledger import Delivery
 from evothesis.exporter.manifest import signing_key
 from evothesis.exporter.plan import chunks
+from evothesis.exporter.prepare import prepare
 from evothesis.exporter.publish import Published, publish
-from evothesis.exporter.read import read
-from evothesis.exporter.store import Store, store
+from evothesis.exporter.render import Renderer
+from evothesis.exporter.retain import retain
+from evothesis.exporter.store import Store, bring, store
 
 log = logging.getLogger(__name__)
 
@@ -35,41 +38,52 @@ class Outcome(NamedTuple):
 
 
 def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcome:
-    """Plan all new loads and deliver everything that is due to each destination.
+    """Plan all new loads, deliver everything that is due to each destination, remove what is old and everywhere.
 
     Raises DeliveryError when another export runs, HistoryError when a bucket has more than the database knows of.
     """
-    if not pg.try_lock(connection, ledger.LOCK):
-        message = "another export runs"
-        raise DeliveryError(message, hint="wait for it to end")
+    ledger.lock(connection)
     key = signing_key(config.export.signing_key_path)
     stores = {destination.name: store(destination) for destination in config.export.destination}
     failed: dict[str, EvothesisError] = {}
     for destination in config.export.destination:
-        try:
+        with _collecting(connection, failed, destination.name):
             adopt(connection, destination, stores[destination.name], instance=config.instance, key=key)
-        except HistoryError:
-            raise  # a plan made now could deliver events again under other names
-        except (DeliveryError, UnreachableError) as error:
-            failed[destination.name] = error
-    usable = {name: target for name, target in stores.items() if name not in failed}
     with connection.transaction():  # a chunk without its deliveries would look delivered
         planned = chunks(ledger.unplanned(connection), rows_max=config.export.rows_max)
         ledger.plan(connection, planned, instance=config.instance)
         for destination in config.export.destination:
             for form in destination.formats:
-                ledger.add_deliveries(connection, destination.name, form, EXTENSIONS[form])
+                ledger.add_deliveries(connection, destination.name, form, FORMATS[form].extension)
+    for destination in config.export.destination:
+        if destination.name not in failed and ledger.pending(connection, [destination.name]):
+            with _collecting(connection, failed, destination.name):
+                prepare(connection, destination, stores[destination.name], instance=config.instance)
+    usable = {name: target for name, target in stores.items() if name not in failed}
     _deliver_all(connection, usable, failed, progress)
     published: list[Published] = []
     for name, target in usable.items():
-        try:
+        with _collecting(connection, failed, name):
             # what was stored before a failure is published: the engineer need not wait for the rest
             published += publish(connection, name, target, instance=config.instance, key=key)
-        except (DeliveryError, UnreachableError) as error:
-            failed.setdefault(name, error)
+    for name in stores:
+        ledger.tried(connection, name, failed.get(name))
     for name, reason in failed.items():
         log.error("Destination failed.", extra={"destination": name, "reason": str(reason)})
+    retain(connection, config.export.destination, retention_days=config.database.retention_days)
     return Outcome(published, failed, ledger.pending(connection, list(stores)))
+
+
+@contextmanager
+def _collecting(connection: pg.Connection, failed: dict[str, EvothesisError], destination: str) -> Iterator[None]:
+    """A destination that fails does not hold up the others; its first error is the one that is told."""
+    try:
+        yield
+    except HistoryError as error:
+        ledger.tried(connection, destination, error)
+        raise  # a plan made now could deliver events again under other names
+    except (DeliveryError, UnreachableError) as error:
+        failed.setdefault(destination, error)
 
 
 def _deliver_all(
@@ -78,59 +92,30 @@ def _deliver_all(
     """Bring every file to every destination; one that fails is put into `failed` and left alone from then on."""
     due = ledger.unfinished(connection, list(stores))
     with tempfile.TemporaryDirectory(prefix="evothesis-export-") as folder:
-        rendered: dict[tuple[int, str], Encoded] = {}
+        renderer = Renderer(connection, Path(folder))
         for done, delivery in enumerate(due):
             progress(done, len(due))
             if delivery.destination in failed:
                 continue
-            same = (delivery.planned.export_id, delivery.format)
-            if same not in rendered:
-                for old in rendered.values():
-                    old.path.unlink()
-                rendered.clear()
             try:
-                _deliver(connection, stores[delivery.destination], delivery, rendered, Path(folder))
+                _deliver(connection, stores[delivery.destination], delivery, renderer.render(delivery))
             except (DeliveryError, UnreachableError) as error:
                 failed[delivery.destination] = error
                 ledger.failed(connection, delivery, error)
         progress(len(due), len(due))
 
 
-def _deliver(
-    connection: pg.Connection,
-    target: Store,
-    delivery: Delivery,
-    rendered: dict[tuple[int, str], Encoded],
-    folder: Path,
-) -> None:
+def _deliver(connection: pg.Connection, target: Store, delivery: Delivery, file: Encoded) -> None:
     """Bring one file to one destination, where an earlier run may have brought it already.
 
     The object is looked at after the attempt to create it: credentials that may not list are told 403, not 404, of an
     object that is not there.
     """
-    same = (delivery.planned.export_id, delivery.format)
-    if same not in rendered:
-        rendered[same] = _render(connection, delivery, folder)
-    file = rendered[same]
     if delivery.sha256 not in (None, file.sha256) and target.digest(delivery.key) == delivery.sha256:
         # rendered by another version of a library before it was stored: what was recorded is the truth
         ledger.stored(connection, delivery)
         return
     ledger.rendered(connection, delivery, file)
-    created = target.create(delivery.key, file.path, file.sha256)
-    if target.digest(delivery.key) != file.sha256:
-        message = f"{delivery.key} {'was not stored as it was sent' if created else 'exists with another content'}"
-        raise DeliveryError(message, hint="nothing was overwritten; see who else writes to this prefix")
+    bring(target, delivery.key, file.path, file.sha256)
     ledger.stored(connection, delivery)
     log.info("File delivered.", extra={"destination": delivery.destination, "key": delivery.key, "rows": file.rows})
-
-
-def _render(connection: pg.Connection, delivery: Delivery, folder: Path) -> Encoded:
-    rows = folder / "rows.csv"
-    read(connection, delivery.planned, rows)
-    file = encode(rows, folder / f"{delivery.planned.export_key}.{delivery.format}")
-    rows.unlink()
-    if file.rows != delivery.planned.rows:
-        message = f"{delivery.key} has {file.rows} rows where the loads counted {delivery.planned.rows}"
-        raise DeliveryError(message, hint="events were removed from the database; nothing was delivered")
-    return file

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import msgspec
 
 from evothesis.errors import LoadError
-from evothesis.event import Entry, Rejected, Row, decode_entry
-from evothesis.spool.frame import Damage, Frame, decode, is_newer
+from evothesis.event import Entry, Rejected, Row, decode_entry, enriched
+from evothesis.spool.frame import VERSION_OLDER, Damage, Frame, decode, is_newer
 from evothesis.spool.segments import Segment
 
 
@@ -24,6 +24,7 @@ class Content(NamedTuple):
     rows: list[tuple[int, Row]]
     rejected: list[tuple[int, Rejected]]
     withheld: dict[str, int]
+    unlisted: int
     damage: list[Damage]
 
     @property
@@ -59,13 +60,15 @@ def read(segment: Segment) -> Content:
             (first + n, row) for first, entry in entries for n, row in enumerate(entry.rejected, len(entry.rows))
         ],
         withheld=withheld,
+        unlisted=sum(entry.unlisted for _, entry in entries),
         damage=[part for part in parts if isinstance(part, Damage)],
     )
 
 
 def _entry(segment: Segment, frame: Frame) -> Entry:
     try:
-        return decode_entry(frame.payload)
+        entry = decode_entry(frame.payload)
     except msgspec.MsgspecError as error:
         message = f"{segment.path} has a frame that this version cannot read: {error}"
         raise LoadError(message, hint="was it written by a newer version? upgrade the loader") from error
+    return enriched(entry) if frame.version == VERSION_OLDER else entry

@@ -37,10 +37,10 @@ values (%(writer)s, %(segment_no)s, %(sha256)s, %(hour)s, %(first)s, %(last)s,
 """
 SITES = "insert into sites (site_id) select unnest(%(sites)s::text[]) on conflict do nothing"
 USAGE = """
-insert into usage_ledger (writer, segment_no, usage_day, site_id, accepted, duplicate, rejected, withheld, bytes)
+insert into usage_ledger (writer, segment_no, usage_day, site_id, accepted, duplicate, rejected, withheld, bots, bytes)
 select %(writer)s, %(segment_no)s, %(day)s, *
   from unnest(%(sites)s::text[], %(accepted)s::int[], %(duplicate)s::int[], %(rejected)s::int[], %(withheld)s::int[],
-              %(bytes)s::bigint[])
+              %(bots)s::int[], %(bytes)s::bigint[])
 """
 
 

@@ -19,6 +19,7 @@ import psycopg
 from evothesis import heartbeat, pg
 from evothesis.config import Spool
 from evothesis.errors import ConfigurationError, EvothesisError, LoadError, MigrationError, UnreachableError
+from evothesis.loader.budget import Budget
 from evothesis.loader.content import Content, read
 from evothesis.loader.dedup import forget
 from evothesis.loader.keep import Keeper, forgotten
@@ -48,17 +49,26 @@ class Loader:
     """One loader; a second one on the same database ends with LoadError."""
 
     def __init__(
-        self, url: str, settings: Spool, stop: Event, pulse: Callable[[], None], *, start_seconds: float = 0
+        self,
+        url: str,
+        settings: Spool,
+        stop: Event,
+        pulse: Callable[[], None],
+        *,
+        events_max: int = 0,
+        start_seconds: float = 0,
     ) -> None:
         """`stop` ends `run` when everything sealed is loaded; `pulse` is called every second or so.
 
-        That a database does not answer in the first `start_seconds` is not worth a log line: it starts beside us.
+        A site that has more than `events_max` events on a day is told of; 0 is no budget. That a database does not
+        answer in the first `start_seconds` is not worth a log line: it starts beside us.
         """
         self._url = url
         self._pulse = pulse
         self._spool = settings.path
         self._keeper = Keeper(settings.path, settings.loaded_bytes_max)
         self._stop = stop
+        self._budget = Budget(events_max)
         self._tidied_at = self._forgotten_at = self._beaten_at = float("-inf")
         self._waiting = 0
         self._days: set[date] = set()
@@ -132,6 +142,7 @@ class Loader:
             message = "another loader works on this database"
             raise LoadError(message, hint="stop it first; a database has one loader")
         self._days.clear()
+        self._budget.begin(connection, _today())
         self._tidied_at = float("-inf")
         self._load_forgotten(connection)
 
@@ -193,6 +204,8 @@ class Loader:
             log.error("Segment was damaged.", extra=fields | {"stretches": content.damage})
         if not is_kept:
             self._keeper.put(segment, content.first, is_damaged=bool(content.damage))
+        if fresh:
+            self._budget.add(connection, segment, content.day)
         milliseconds = round((time.monotonic() - began) * 1000, 1)
         log.info(
             "Segment loaded." if fresh else "Segment was loaded before.",
@@ -211,7 +224,7 @@ class Loader:
                 self._keeper.sweep(connection)
             return
         self._tidied_at = time.monotonic()
-        today = datetime.now(UTC).date()
+        today = _today()
         for ahead in range(PARTITION_DAYS_AHEAD + 1):
             self._ensure_partitions(connection, today + timedelta(days=ahead))
         self._keeper.sweep(connection)
@@ -230,7 +243,8 @@ class Loader:
             return
         self._beaten_at = time.monotonic()
         self._pulse()
-        beat = heartbeat.Heartbeat(time.time(), waiting, self._database_error, self._spool_error)
+        over = self._budget.over(_today())
+        beat = heartbeat.Heartbeat(time.time(), waiting, self._database_error, self._spool_error, over)
         error = None
         try:
             heartbeat.write(self._spool, beat)
@@ -257,6 +271,10 @@ def _load(connection: pg.Connection, segment: Segment, content: Content) -> bool
         # not in a row's columns but in what is counted or remembered of it: a collector of ours must have erred
         message = f"segment {segment.segment_no} of writer {segment.writer} cannot be stored: {error}"
         raise LoadError(message, hint="keep the file; report it") from error
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _in_turn(segments: list[Segment]) -> Iterator[Segment]:

@@ -8,17 +8,17 @@ from typing import ClassVar
 from evothesis.loader.content import Content
 from evothesis.loader.dedup import Verdict
 
-SITE_UNKNOWN = "(unknown)"  # of refused events that name no site
+SITE_UNKNOWN = "(unknown)"  # of refused events that name no site, or none of ours
 
 
 class Tally:
-    """The usage of one site in one segment; `bytes` are those of accepted events as JSON."""
+    """The usage of one site in one segment; `bots` and `bytes` (as JSON) are of accepted events."""
 
-    FIELDS: ClassVar = ("accepted", "duplicate", "rejected", "withheld", "bytes")
+    FIELDS: ClassVar = ("accepted", "duplicate", "rejected", "withheld", "bots", "bytes")
 
     def __init__(self) -> None:
         """Nothing was counted yet."""
-        self.accepted = self.duplicate = self.rejected = self.withheld = self.bytes = 0
+        self.accepted = self.duplicate = self.rejected = self.withheld = self.bots = self.bytes = 0
 
 
 def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[str, Tally]:
@@ -30,11 +30,14 @@ def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[s
             part.rejected += 1
         elif idx in verdict.fresh or idx in verdict.reused:
             part.accepted += 1
+            part.bots += row.is_bot
             part.bytes += row.size_bytes
         else:
             part.duplicate += 1
     for _, rejected in content.rejected:
         tallies[rejected.site_id or SITE_UNKNOWN].rejected += 1
+    if content.unlisted:
+        tallies[SITE_UNKNOWN].rejected += content.unlisted
     for site, events in content.withheld.items():
         tallies[site].withheld += events
     return tallies

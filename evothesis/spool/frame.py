@@ -5,16 +5,21 @@ Magic, payload bytes, CRC-32 of all that follows, segment number, first row, row
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MAGIC = b"EVF1"  # the last byte is the version of the format
-MAGIC_NEWER = b"EVF2"  # no single flipped bit makes it of the other
+# The last byte of the magic is the version of the format, and of the payload. No single flipped bit makes one of
+# another, so that they go 1, 2, 4, 7.
+VERSION, VERSION_OLDER = 2, 1
+MAGIC, MAGIC_OLDER, MAGIC_NEWER = b"EVF2", b"EVF1", b"EVF4"
 HEADER = struct.Struct("<4sIIQII")
 CHECKED_FROM = 12  # the CRC covers what stands behind it; a wrong magic or length is found without it
 PAYLOAD_BYTES_MAX = 64 * 2**20  # far above any request; a longer length is damage
+_MAGICS = {MAGIC: VERSION, MAGIC_OLDER: VERSION_OLDER}
+_MAGIC = re.compile(b"|".join(_MAGICS))
 
 
 class Frame(NamedTuple):
@@ -23,6 +28,7 @@ class Frame(NamedTuple):
     first_row: int
     rows: int
     payload: bytes
+    version: int = VERSION
 
 
 class Damage(NamedTuple):
@@ -33,7 +39,7 @@ class Damage(NamedTuple):
 
 
 def encode(frame: Frame, *, segment_no: int) -> bytes:
-    """The frame's bytes."""
+    """The frame's bytes, in the newest version."""
     unsigned = HEADER.pack(MAGIC, len(frame.payload), 0, segment_no, frame.first_row, frame.rows)
     crc = zlib.crc32(frame.payload, zlib.crc32(unsigned[CHECKED_FROM:]))
     return HEADER.pack(MAGIC, len(frame.payload), crc, segment_no, frame.first_row, frame.rows) + frame.payload
@@ -48,9 +54,10 @@ def decode(data: bytes, *, segment_no: int) -> Iterator[Frame | Damage]:
     while offset < len(data):
         frame = _frame_at(data, offset, segment_no)
         if frame is None or frame.first_row < next_row:
-            offset = data.find(MAGIC, offset + 1)
-            if offset < 0:
+            found = _MAGIC.search(data, offset + 1)
+            if found is None:
                 break
+            offset = found.start()
             continue
         if damaged_from < offset:
             yield Damage(damaged_from, offset - damaged_from)
@@ -71,13 +78,12 @@ def has_whole_frame(data: bytes) -> bool:
 
     A write that was cut off is short; a whole frame with a wrong checksum may have been acknowledged once.
     """
-    offset = data.find(MAGIC)
-    while offset >= 0:
+    for found in _MAGIC.finditer(data):
+        offset = found.start()
         if len(data) - offset >= HEADER.size:
             size = HEADER.unpack_from(data, offset)[1]
             if offset + HEADER.size + size <= len(data):
                 return True
-        offset = data.find(MAGIC, offset + 1)
     return False
 
 
@@ -86,8 +92,9 @@ def _frame_at(data: bytes, offset: int, segment_no: int) -> Frame | None:
         return None
     magic, size, crc, number, first_row, rows = HEADER.unpack_from(data, offset)
     end = offset + HEADER.size + size
-    if magic != MAGIC or number != segment_no or size > PAYLOAD_BYTES_MAX or end > len(data):
+    version = _MAGICS.get(magic)
+    if version is None or number != segment_no or size > PAYLOAD_BYTES_MAX or end > len(data):
         return None
     if zlib.crc32(memoryview(data)[offset + CHECKED_FROM : end]) != crc:
         return None
-    return Frame(first_row, rows, data[offset + HEADER.size : end])
+    return Frame(first_row, rows, data[offset + HEADER.size : end], version)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
+from tests.agents import BROWSER
 from tests.appliance import Appliance
 from tests.browser.site import Site
 from tests.fix_appliance import MakeAppliance
@@ -24,6 +25,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # a browser without a screen says so, and is a bot; a context's own agent is not sent with what a page sends last
+    f"--user-agent={BROWSER}",
 ]
 
 MakeProfile = Callable[[dict[str, Any]], BrowserContext]
@@ -93,7 +96,7 @@ def make_profile(playwright: Playwright, chromium: str, tmp_path: Path) -> Itera
         yield make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def appliance(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
     """One appliance for all sites: who stops it takes another one."""
     appliance = Appliance(tmp_path_factory.mktemp("appliance"))

@@ -15,8 +15,10 @@ from tests.appliance import Appliance, eventually
 FORWARDED = {"/tracking.js", "/collect"}
 
 STORED = """
-select event_id::text, event_type, session_id, visitor_id, site_id, url, path, raw_event_data -> 'data' as data
-from events_log where site_id = %(site_id)s order by timestamp, raw_event_data -> 'data' ->> 'milestonePercent'
+select event_id::text, event_type, session_id, visitor_id, site_id, url, path,
+       (raw_event_data -> 'data') - 'viewId' - 'sequence' as data, raw_event_data -> 'data' ->> 'viewId' as view_id,
+       (raw_event_data -> 'data' ->> 'sequence')::integer as sequence
+from events_log where site_id = %(site_id)s order by timestamp, sequence
 """
 
 PAGE = """<!doctype html>
@@ -34,6 +36,7 @@ PAGE = """<!doctype html>
     <button id="greet">Hello <span data-private>Jane</span></button>
     <div data-private><button id="secret">Balance: 12</button></div>
     <div id="note" contenteditable>typed <i>words</i></div>
+    {body}
     <div style="height: 4000px"></div>
   </body>
 </html>
@@ -50,7 +53,9 @@ class Stored(NamedTuple):
     site_id: str
     url: str
     path: str
-    data: dict[str, Any]
+    data: dict[str, Any]  # without the two that follow, which all events have
+    view_id: str
+    sequence: int
 
 
 class Site:
@@ -64,9 +69,9 @@ class Site:
     def __init__(self, appliance: Appliance) -> None:
         self.appliance = appliance
         self.name = f"shop-{next(self._numbers)}.test"  # an appliance is shared, the rows are told apart by this
-        self.tag = f'<script async src="{appliance.url}/tracking.js" data-site="{self.name}"></script>'
-        self.own_tag = f'<script async src="/tracking.js" data-site="{self.name}"></script>'
+        self.write_tags(off="engagement vitals dead_click")  # what pages have to say without a visitor
         self.title = "A page"
+        self.body = ""
         self.headers: dict[str, str] = {}
         self.fault: Literal["", "lost", "busy"] = ""
         self.bodies: list[bytes] = []  # what arrived at /collect of this site
@@ -74,6 +79,12 @@ class Site:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    def write_tags(self, **options: str) -> None:
+        """Write the tag anew: `off="scroll"` is its attribute `data-off`. `own_tag` leads through this site."""
+        attributes = "".join(f' data-{name}="{value}"' for name, value in {"site": self.name, **options}.items())
+        self.tag = f'<script async src="{self.appliance.url}/tracking.js"{attributes}></script>'
+        self.own_tag = f'<script async src="/tracking.js"{attributes}></script>'
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -121,7 +132,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             if self.path in FORWARDED:
                 self._forward("GET", b"")
             else:
-                page = PAGE.format(title=site.title, tag=site.tag).encode()
+                page = PAGE.format(title=site.title, tag=site.tag, body=site.body).encode()
                 self._answer(200, {"Content-Type": "text/html; charset=utf-8", **site.headers}, page)
 
         def do_POST(self) -> None:

@@ -23,16 +23,17 @@ def test_main_job(demo_appliance: Appliance, page: Page) -> None:
     page.get_by_role("link", name="Workshop", exact=True).click()
     page.wait_for_url("**/about.html")
     page.goto("about:blank")  # leaving sends the rest
-    eventually(lambda: len(demo_appliance.rows(ROWS)) >= 10, timeout=ARRIVAL_SECONDS_MAX)
+    eventually(lambda: len(demo_appliance.rows(ROWS)) >= 15, timeout=ARRIVAL_SECONDS_MAX)
 
     rows = demo_appliance.rows(ROWS)
-    assert {"pageview": 2, "click": 2, "scroll": 4, "visibility": 2} == Counter(row["event_type"] for row in rows)
-    assert {"/": 8, "/about.html": 2} == Counter(row["path"] for row in rows)
+    expected_types = {"pageview": 2, "click": 2, "custom": 1, "scroll": 4, "engagement": 2, "vitals": 2}
+    assert {**expected_types, "visibility": 2} == Counter(row["event_type"] for row in rows)
+    assert {"/": 11, "/about.html": 4} == Counter(row["path"] for row in rows)
     assert {"127.0.0.1"} == {row["site_id"] for row in rows}
     assert (1, 1) == (len({row["session_id"] for row in rows}), len({row["visitor_id"] for row in rows}))
 
     report = demo_appliance.export()
-    assert [10] == [export["rows"] for export in report["exports"]]
+    assert [15] == [export["rows"] for export in report["exports"]]
     expected = sorted(row["event_id"] for row in rows)
     files = str(demo_appliance.bucket / "**/*.parquet")
     with duckdb.connect() as connection:
@@ -41,4 +42,5 @@ def test_main_job(demo_appliance: Appliance, page: Page) -> None:
     assert expected == sorted(str(event_id) for event_id in pl.read_parquet(files)["event_id"])
 
     usage = demo_appliance.usage()
-    assert (10, {"127.0.0.1": 10}) == (usage["events"], {site["site_id"]: site["events"] for site in usage["sites"]})
+    assert 15 == usage["billable"]
+    assert (15, {"127.0.0.1": 15}) == (usage["events"], {site["site_id"]: site["events"] for site in usage["sites"]})

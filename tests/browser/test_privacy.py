@@ -95,6 +95,20 @@ def test_redaction(site: Site, page: Page) -> None:
     assert [] == [body for body in site.bodies if b"jane" in body or b"4111" in body]
 
 
+def test_tokens(site: Site, page: Page) -> None:
+    """Tokens are taken out of addresses by the names of their parameters, and signed ones wherever they stand."""
+    site.tag = site.own_tag
+    signed = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+    page.goto(f"{site.url}/{signed}?page=2&access_token=s3cret-1&Password=s3cret-2&token_count=3&gclid=abc")
+    page.goto("about:blank")
+    site.stored(2)
+    (view,) = site.seen("pageview")
+
+    # what the page has left of the parameters the server redacts by their names
+    assert f"{site.url}/[token]?page=2&access_token=[redacted]&Password=[redacted]&token_count=3&gclid=abc" == view.url
+    assert [] == [body for body in site.bodies if b"s3cret" in body or b"eyJ" in body]
+
+
 @pytest.mark.parametrize(("selector", "text"), [("#name", ""), ("#note i", ""), ("#greet", "Hello"), ("label", "Name")])
 def test_unread(site: Site, page: Page, selector: str, text: str) -> None:
     """What a field, an editable part or a private part holds is not in the text of a click on or around it."""

@@ -1,47 +1,37 @@
-"""The tracker stays small, and what it records is documented."""
+"""What the tracker records and offers is documented."""
 
 from __future__ import annotations
 
-import http.client
 import re
-from importlib.resources import files
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import pytest
+from evothesis.collector.script import parts
 
-from tests.appliance import Appliance
-
-GZIP_BYTES_MAX = 6_000  # with every signal that is planned; nothing measured lies between 3 kB and 17 kB
+PAGE = (Path(__file__).parents[2] / "docs/tracking.md").read_text()
+SOURCE = "".join(parts().values())
 
 
-def served_bytes(appliance: Appliance, encoding: str) -> int:
-    """How much a browser receives that accepts this encoding."""
-    address = urlsplit(appliance.url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port)
-    try:
-        connection.request("GET", "/tracking.js", headers={"Accept-Encoding": encoding})
-        answer = connection.getresponse()
-        assert encoding == answer.getheader("Content-Encoding", "identity")
-        return len(answer.read())
-    finally:
-        connection.close()
+def first_column(heading: str) -> set[str]:
+    """The names that a table of the page explains."""
+    table = PAGE.partition(f"| {heading} |")[2].partition("\n\n")[0]
+    return set(re.findall(r"^\| `([\w-]+)` ", table, re.MULTILINE))
 
 
-def test_size(appliance: Appliance, capsys: pytest.CaptureFixture[str]) -> None:
-    """The script is within its budget as a browser receives it."""
-    sizes = {encoding: served_bytes(appliance, encoding) for encoding in ("identity", "gzip", "br")}
-    with capsys.disabled():
-        print("\ntracking.js     raw    gzip  brotli")  # noqa: T201 - a table for people
-        print(f"bytes      {''.join(f'{size:8}' for size in sizes.values())}   at most {GZIP_BYTES_MAX} gzip")  # noqa: T201 - the same
-
-    assert sizes["gzip"] <= GZIP_BYTES_MAX
-
-
-def test_documented() -> None:
+def test_types() -> None:
     """Every type of event that the tracker records stands in the table of its page, and no other."""
-    source = files("evothesis").joinpath("static", "tracking.js").read_text()
-    page = (Path(__file__).parents[2] / "docs/tracking.md").read_text()
-    table = page.partition("| `eventType` |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"record\('(\w+)'", SOURCE)) == first_column("`eventType`")
 
-    assert set(re.findall(r"record\('(\w+)'", source)) == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+
+def test_options() -> None:
+    """Every attribute of the tag that the tracker reads stands in the table of its page, and no other."""
+    read = set(re.findall(r"options\.(\w+)|listed\('(\w+)'\)", SOURCE))
+
+    assert {f"data-{option or listed}" for option, listed in read} == first_column("attribute")
+
+
+def test_commands() -> None:
+    """Everything that a page may say to the tracker stands in its page, and nothing else."""
+    commands = SOURCE.partition("const commands =")[2].partition("});")[0]
+
+    said = set(re.findall(r"evothesis\('(\w+)'", PAGE))
+    assert set(re.findall(r"^  (\w+): ", commands, re.MULTILINE)) == said

@@ -25,7 +25,7 @@ def clicked(site: Site, page: Page, selector: str, position: Position | None = N
 
 def test_pageview(site: Site, page: Page) -> None:
     """A page view is stored within seconds, without the visitor doing anything."""
-    page.goto(f"{site.url}/path?query=1#place", referer="http://search.test/?q=cups")
+    page.goto(f"{site.url}/path?colour=1#place", referer="http://search.test/?q=cups")
     (event,) = site.stored(1, timeout=5)
 
     assert {
@@ -37,7 +37,7 @@ def test_pageview(site: Site, page: Page) -> None:
         "timeZone": "Europe/Oslo",
         "navigationType": "navigate",
     } == event.data
-    assert ("pageview", site.name, f"{site.url}/path?query=1", "/path") == (
+    assert ("pageview", site.name, f"{site.url}/path?colour=1", "/path") == (
         event.event_type,
         event.site_id,
         event.url,

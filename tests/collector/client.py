@@ -7,8 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tests.agents import BROWSER
+
 TIMEOUT_SECONDS = 20
 JSON_TYPE = {"Content-Type": "application/json"}
+BROWSERS = JSON_TYPE | {"User-Agent": BROWSER}
 
 Headers = Mapping[str, str | bytes] | Sequence[tuple[str, str | bytes]]
 
@@ -53,6 +56,6 @@ def ask(base: str, method: str, path: str, *, body: bytes | None = None, headers
 
 
 def collect(base: str, document: object, headers: Mapping[str, str | bytes] | None = None) -> Answer:
-    """POST a JSON document, or bytes as they are, to /collect."""
+    """POST a JSON document, or bytes as they are, to /collect, as a browser does."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return ask(base, "POST", "/collect", body=body, headers={**JSON_TYPE, **(headers or {})})
+    return ask(base, "POST", "/collect", body=body, headers={**BROWSERS, **(headers or {})})

@@ -25,10 +25,9 @@ def collector(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path)
 
 @pytest.fixture(scope="session")
 def proxied(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
-    """An appliance behind a proxy, with limits, other paths and full addresses; one process has all the limits."""
+    """An appliance behind a proxy, with limits, other paths and full addresses."""
     settings = {
         "server": {
-            "processes": 1,
             "proxies": ["127.0.0.1", "10.0.0.0/8", "fd00::/8"],
             "collect_path": "/in/c",
             "script_path": "/js/t.js",
@@ -56,7 +55,32 @@ def addressless(tmp_path_factory: pytest.TempPathFactory, postgres_template: Pat
         yield appliance
 
 
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance that takes events of some sites, and of pages of some origins."""
+    settings = {
+        "server": {
+            "origins": ["https://shop.example", "https://*.wide.example", "http://127.0.0.1:8080", "http://[::1]:8080"]
+        },
+        "limits": {"sites": ["shop.example", "*.wide.example", "An App"]},
+    }
+    with running(tmp_path_factory.mktemp("listed"), postgres_template, settings) as appliance:
+        yield appliance
+
+
 @pytest.fixture
 def site() -> str:
     """A site that no other test speaks of."""
     return f"site-{next(_numbers)}.example"
+
+
+@pytest.fixture
+def unharmed(collector: Appliance) -> Iterator[None]:
+    """The collectors outlive the test, and complain of nothing."""
+    before, said = collector.processes(), len(collector.output_path.read_text())
+    yield
+    after, complaints = collector.processes(), collector.output_path.read_text()[said:]
+    names = [{pid: name for pid, name in one.items() if "collector" in name} for one in (before, after)]
+    assert names[0] == names[1]
+    assert "ERROR" not in complaints
+    assert "Traceback" not in complaints

@@ -12,7 +12,8 @@ from typing import Any
 
 from evothesis.collector.decode import EnvelopeError
 from evothesis.collector.intake import Request, take
-from evothesis.config import Privacy
+from evothesis.collector.policy import Policy
+from evothesis.config import Enrichment, Privacy
 from evothesis.event import COLUMNS, Json
 
 AT = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -35,10 +36,11 @@ def texts(line: bytes) -> list[str | None]:
 
 
 def columns(line: bytes) -> Row:
-    """The columns of an event's line; `raw_event_data` as JSON, times as times."""
+    """The columns of an event's line; `raw_event_data` as JSON, times as times, `is_bot` as a truth."""
     values = dict(zip(COLUMNS, texts(line), strict=True))
     times = {name: datetime.fromisoformat(values[name] or "") for name in ("timestamp", "created_at")}
-    return values | times | {"raw_event_data": json.loads(values["raw_event_data"] or "")}
+    bot = {"t": True, "f": False}[values["is_bot"] or ""]
+    return values | times | {"raw_event_data": json.loads(values["raw_event_data"] or ""), "is_bot": bot}
 
 
 def request(document: Json | bytes, **fields: Any) -> Request:  # noqa: ANN401 - the fields of Request
@@ -47,9 +49,16 @@ def request(document: Json | bytes, **fields: Any) -> Request:  # noqa: ANN401 -
     return Request(AT, body, **fields)
 
 
-def stored(document: Json | bytes, settings: Privacy | None = None, **fields: Any) -> list[Row]:  # noqa: ANN401 - as above
+def stored(
+    document: Json | bytes,
+    settings: Privacy | None = None,
+    *,
+    enrichment: Enrichment | None = None,
+    **fields: Any,  # noqa: ANN401 - as above
+) -> list[Row]:
     """The columns of every event of a request; none of them may be refused."""
-    taken = take(request(document, **fields), settings or Privacy(), salt=SALT)
+    asked = request(document, **fields)
+    taken = take(asked, Policy(settings, enrichment), salt=SALT)
     assert [] == taken.answer["rejected"]
     assert len(taken.entry.rows) == taken.answer["accepted"]
     return [columns(row.line) for row in taken.entry.rows]
@@ -58,7 +67,7 @@ def stored(document: Json | bytes, settings: Privacy | None = None, **fields: An
 def outcome(document: Json | bytes, **fields: Any) -> object:  # noqa: ANN401 - as above
     """What becomes of a request with one event: its JSON as stored, the code of its refusal, or status and code."""
     try:
-        taken = take(request(document, **fields), Privacy(), salt=SALT)
+        taken = take(request(document, **fields), Policy(), salt=SALT)
     except EnvelopeError as error:
         return error.status, error.code
     for refusal in taken.answer["rejected"]:

@@ -8,9 +8,10 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import closing
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from itertools import islice, pairwise
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import pytest
@@ -42,25 +43,30 @@ def event(site: str, **members: object) -> bytes:
 
 def answers(connection: socket.socket, count: int) -> list[Answer]:
     """The next answers, in the order in which they come; fewer when the connection ends."""
-    found: list[Answer] = []
     with connection.makefile("rb") as stream:
-        while len(found) < count and (status := stream.readline()):
+        return list(islice(parse(stream), count))
+
+
+def parse(stream: BinaryIO) -> Iterator[Answer]:
+    """The answers in a stream, until it ends, by a reset too; those to HEAD must come last."""
+    with suppress(ConnectionResetError):
+        while status := stream.readline():
             headers = {}
             while (line := stream.readline()) not in (b"\r\n", b""):
                 name, _, value = line.partition(b":")
                 headers[name.lower()] = value.strip()
-            found.append((int(status.split()[1]), headers, stream.read(int(headers.get(b"content-length", 0)))))
-    return found
+            yield int(status.split()[1]), headers, stream.read(int(headers.get(b"content-length", 0)))
 
 
 def ask(appliance: Appliance, *pieces: bytes, count: int = 1) -> list[Answer]:
     """Send pieces on one connection, each by itself, and read the answers."""
     with closing(connect(appliance)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for piece in pieces:
-            connection.sendall(piece)
-            if len(pieces) > 1:
-                time.sleep(0.001)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it was refused already
+            for piece in pieces:
+                connection.sendall(piece)
+                if len(pieces) > 1:
+                    time.sleep(0.001)
         return answers(connection, count)
 
 
@@ -159,30 +165,6 @@ def test_kept_alive(collector: Appliance, site: str) -> None:
     assert 200 == stored(collector, site)
 
 
-DISGUISES = {
-    "two lengths": b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: %d\r\n\r\n%b",
-    "length and chunks": (
-        b"POST /collect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n%b"
-    ),
-    "signed length": b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: +%d\r\n\r\n%b",
-    "space in name": b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length : %d\r\n\r\n%b",
-    "bare line feed": b"POST /collect HTTP/1.1\nHost: x\nContent-Length: %d\n\n%b",
-    "NUL": b"POST /collect HTTP/1.1\r\nHost: x\r\nX: \0\r\nContent-Length: %d\r\n\r\n%b",
-    "lower case": b"post /collect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b",
-}
-
-
-@pytest.mark.parametrize("name", DISGUISES)
-def test_disguises(collector: Appliance, site: str, name: str) -> None:
-    """A request whose frame is in doubt is refused, and the connection ends."""
-    body = event(site)
-
-    found = ask(collector, DISGUISES[name] % (len(body), body), count=9)
-
-    assert [400] == statuses(found)
-    assert 0 == stored(collector, site)
-
-
 def test_request_in_a_head(collector: Appliance, site: str) -> None:
     """What stands in another request's head is no request, however it is cut."""
     begin = b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-First: "
@@ -218,24 +200,3 @@ def test_gone_in_the_middle(collector: Appliance, site: str) -> None:
     assert [200] == statuses(ask(collector, post(event(site))))
     assert 1 == stored(collector, site)
     assert "Traceback" not in collector.output()
-
-
-def test_slow_requests(collector: Appliance, site: str) -> None:
-    """Heads and bodies that do not come to an end are told so within twelve seconds; others are served meanwhile."""
-    request = post(event(site))
-    chunked = (
-        b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"
-    )
-    slow = [connect(collector) for _ in range(60)]
-    began = time.monotonic()
-    for number, connection in enumerate(slow):
-        connection.sendall((request[:30], request[:-5], chunked)[number % 3])
-
-    served = [statuses(ask(collector, post(event(site)))) for _ in range(50)]
-    found = [statuses(answers(connection, 2)) for connection in slow]
-
-    assert [[408]] * len(slow) == found
-    assert time.monotonic() - began < 12
-    assert [[200]] * 50 == served
-    for connection in slow:
-        connection.close()

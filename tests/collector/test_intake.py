@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evothesis.collector.intake import Taken, take
+from evothesis.collector.policy import Policy
 from evothesis.config import Privacy
 from evothesis.event import Json
 from tests.collector.copy_text import AT, SALT, columns, outcome, request, stored, texts
@@ -20,7 +21,7 @@ REJECTED_LENGTH_MAX = 4_096
 
 def taken(document: Json, settings: Privacy | None = None, **fields: Any) -> Taken:  # noqa: ANN401 - the fields of Request
     """What becomes of a request."""
-    return take(request(document, **fields), settings or Privacy(), salt=SALT)
+    return take(request(document, **fields), Policy(settings), salt=SALT)
 
 
 def test_sender() -> None:
@@ -46,11 +47,22 @@ def of_size(size_bytes: int) -> dict[str, Json]:
     return empty | {"n": "x" * (size_bytes - len(json.dumps(empty, separators=(",", ":"))))}
 
 
+def test_nul_in_a_batch() -> None:
+    """NUL in what a batch says for its events, which no column can hold, becomes U+FFFD as in theirs."""
+    names = {"siteId": "site_id", "sessionId": "session_id", "visitorId": "visitor_id", "url": "url", "path": "path"}
+    batch = {"eventType": "batch", **dict.fromkeys(names, "a\0b"), "events": [{"eventType": "click"}, {"n": 1}]}
+    entry, _ = taken(batch)
+
+    (row,), (refused,) = entry.rows, entry.rejected
+    assert dict.fromkeys(names.values(), "a\ufffdb") == {name: columns(row.line)[name] for name in names.values()}
+    assert ["a\ufffdb"] * 3 == [row.site_id, refused.site_id, texts(refused.line)[1]]
+
+
 def test_event_size() -> None:
     """An event may have 32 KiB as JSON; a larger one is refused alone."""
     events = [json.dumps(of_size(size), separators=(",", ":")) for size in (EVENT_BYTES_MAX + 1, EVENT_BYTES_MAX)]
     batch = '{"eventType":"batch","events":[' + ",".join(events) + "]}"
-    entry, answer = take(request(batch.encode()), Privacy(), salt=SALT)
+    entry, answer = take(request(batch.encode()), Policy(), salt=SALT)
 
     assert [EVENT_BYTES_MAX] == [row.size_bytes for row in entry.rows]
     assert [(0, "event_too_large")] == [(refusal["index"], refusal["code"]) for refusal in answer["rejected"]]
@@ -71,6 +83,29 @@ def test_refused_event_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [{"n": "x" * EVENT_BYTES_MAX}, {f"m{n}": n for n in range(1_100)}, {"n": json.loads("[" * 40 + "]" * 40)}],
+    ids=["large", "many", "deep"],
+)
+def test_refused_event_is_known(more: dict[str, Json]) -> None:
+    """Of an event that is beyond the limits its known members are kept, if they are small, and redacted."""
+    refused = {"eventType": "click", "siteId": "shop.example", "url": "https://x.example/?email=jane@example.com"}
+    entry, _ = taken(refused | {"path": "x" * 5_000} | more)
+
+    kept = refused | {"url": "https://x.example/?email=[redacted]"}
+    assert [kept] == [json.loads(texts(one.line)[-1] or "") for one in entry.rejected]
+
+
+def test_much_for_many() -> None:
+    """What a batch says for its events is bounded, also by how many have it; a small body makes no large frame."""
+    many = {"eventType": "batch", "events": [{"eventType": "a", "siteId": "s"}] * 1_000}
+    said = {"url": "https://x.example/" + "y" * 8_000}, {"more": "x" * 8_000}, {"more": "x" * 33_000}
+
+    assert [(413, "batch_too_large")] * 3 == [outcome(many | one) for one in said]
+    assert {"eventType": "a", "siteId": "s", "more": "x"} == outcome(many | {"more": "x", "events": many["events"][:1]})
+
+
+@pytest.mark.parametrize(
     ("event", "page", "expected"),
     [
         ({"siteId": "shop.example"}, "https://page.example/", "shop.example"),
@@ -80,8 +115,9 @@ def test_refused_event_is_kept() -> None:
         ({"siteId": "x" * 101}, None, "x" * 100),
         ({"siteId": "jane@example.com"}, None, "[redacted]"),
         ({}, f"https://{'x' * 8_000}/", "x" * 100),
+        ({}, "https://jane%40example.com/", None),
     ],
-    ids=["own", "page", "no text", "none", "long", "personal", "long page"],
+    ids=["own", "page", "no text", "none", "long", "personal", "long page", "personal page"],
 )
 def test_refused_event_has_a_site(event: Json, page: str | None, expected: str | None) -> None:
     """A refused event is counted for the site that it names, else for that of the page, of 100 characters at most."""
@@ -155,6 +191,6 @@ def test_user_agent(sent: str | None, expected: str | None) -> None:
 def test_retry_beside_others(event: str, neighbour: dict[str, Json]) -> None:
     """An event is the same one whatever it is sent with: its fingerprint and derived id do not change."""
     batch = '{"eventType":"batch","events":[' + event + "," + json.dumps(CLICK | neighbour) + "]}"
-    alone, beside = (take(request(body.encode()), Privacy(), salt=SALT).entry.rows[0] for body in (event, batch))
+    alone, beside = (take(request(body.encode()), Policy(), salt=SALT).entry.rows[0] for body in (event, batch))
 
     assert (alone.key, alone.fingerprint) == (beside.key, beside.fingerprint)

@@ -36,6 +36,17 @@ def test_drop(collector: Appliance, site: str, headers: dict[str, str]) -> None:
     assert [] == collector.rows(IDENTITY, [site])
 
 
+@pytest.mark.parametrize("target", ["/collect", "/collect?x"])
+@pytest.mark.parametrize("header", ["DNT", "Sec-GPC", "dnt", "SEC-GPC"])
+def test_drop_at_both_doors(collector: Appliance, site: str, target: str, header: str) -> None:
+    """A refusal is heard whichever way a request takes, however the header's name is written."""
+    body = b'{"eventType":"click","siteId":"%s"}' % site.encode()
+    answer = ask(collector.url, "POST", target, body=body, headers=JSON_TYPE | {header: " 1 "})
+
+    assert (200, 1) == (answer.status, answer.json["withheld"])
+    assert [0, 0, 1] == counted(collector, site)
+
+
 @pytest.mark.parametrize("headers", [{}, {"DNT": "0"}, {"DNT": "unspecified"}, {"Sec-GPC": "0"}], ids=str)
 def test_no_signal(collector: Appliance, site: str, headers: dict[str, str]) -> None:
     """Whoever does not refuse is collected."""

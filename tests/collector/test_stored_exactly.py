@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from evothesis.appliance.postgres import Postgres
 from evothesis.collector.decode import EnvelopeError
 from evothesis.collector.intake import Request, Taken, take
-from evothesis.config import Privacy
+from evothesis.collector.policy import Policy
 from evothesis.event import COLUMNS, REJECTED_COLUMNS, Json
 
 AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -122,7 +122,7 @@ def test_texts_come_back(
     """Each text, time and JSON value of an event is in its column exactly as it was sent."""
     body = json.dumps({"eventType": "batch", "events": events}, ensure_ascii=escaped).encode()
     agent = agent.replace("\0", "") if agent else agent
-    taken = take(Request(AT, body, user_agent=agent, peer="192.0.2.1"), Privacy(), salt=b"")
+    taken = take(Request(AT, body, user_agent=agent, peer="192.0.2.1"), Policy(), salt=b"")
     assert [] == taken.answer["rejected"]
 
     with connection.transaction(force_rollback=True):
@@ -155,7 +155,7 @@ def test_any_json(
     body = json.dumps(document).encode()
     body, encoding = (gzip.compress(body), "gzip") if zipped else (body, "")
     try:
-        taken = take(Request(AT, body, encoding=encoding, page=page), Privacy(), salt=b"")
+        taken = take(Request(AT, body, encoding=encoding, page=page), Policy(), salt=b"")
     except EnvelopeError:
         return
 
@@ -185,7 +185,7 @@ def test_any_text(
     """Whatever stands in a body that is nearly JSON, it is refused, or PostgreSQL takes what is made of it."""
     place %= len(body)
     try:
-        taken = take(Request(AT, body[:place] + soup + body[place + replaced :]), Privacy(), salt=b"")
+        taken = take(Request(AT, body[:place] + soup + body[place + replaced :]), Policy(), salt=b"")
     except EnvelopeError:
         return
 
@@ -198,4 +198,4 @@ def test_any_text(
 def test_any_bytes(body: bytes, encoding: str) -> None:
     """Bytes that mean nothing are refused as a whole, never with another error."""
     with suppress(EnvelopeError):
-        take(Request(AT, body, encoding=encoding), Privacy(), salt=b"")
+        take(Request(AT, body, encoding=encoding), Policy(), salt=b"")

@@ -6,15 +6,15 @@ import base64
 import gzip
 import hashlib
 import json
-from pathlib import Path
+import re
 
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
-from tests.appliance import ROOT, Appliance
+from evothesis.collector.script import SOURCE, joined, minified, parts
+from tests.appliance import Appliance
 from tests.collector.client import JSON_TYPE, ask
 
-SOURCE = Path(ROOT, "evothesis/static/tracking.js").read_bytes()
 DECODE = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress}
 
 
@@ -30,13 +30,13 @@ def plain(collector: Appliance) -> bytes:
 
 
 def test_plain(collector: Appliance, plain: bytes) -> None:
-    """The tracker is the package's file without its comments, as JavaScript that any page may load."""
+    """The tracker is the package's files in few bytes, as JavaScript that any page may load."""
     answer = ask(collector.url, "GET", "/tracking.js")
 
     assert (200, plain) == (answer.status, answer.body)
-    assert b"'/collect'" in plain
+    assert b'"/collect"' in plain
     assert b"/*" not in plain
-    assert len(plain) < len(SOURCE)
+    assert len(plain) < len("".join(parts().values())) / 2
     assert ("text/javascript; charset=utf-8", "nosniff", "*", "cross-origin") == tuple(
         answer.headers[name]
         for name in (
@@ -47,6 +47,27 @@ def test_plain(collector: Appliance, plain: bytes) -> None:
         )
     )
     assert None is answer.headers["Server"]
+
+
+def test_parts() -> None:
+    """Every file of the tracker is part of it, once, behind what it imports, and nothing of modules is left."""
+    codes = parts()
+
+    assert {SOURCE.name, *(file.name for file in SOURCE.with_suffix("").iterdir())} == set(codes)
+    for place, name in enumerate(codes):
+        folder = SOURCE.parent if name == SOURCE.name else SOURCE.with_suffix("")
+        imported = re.findall(r"from '.*/([\w.]+)';", (folder / name).read_text())
+        assert set(imported) <= set(list(codes)[:place])
+    assert [] == re.findall(r"^(?:import|export)\b.*", "".join(codes.values()), re.MULTILINE)
+
+
+def test_order() -> None:
+    """What is taken apart is taken from what was declared before it: the minifier by itself would turn that around."""
+    code = joined(
+        {"part.js": "const url = find();\nconst [host, port] = (url.host ?? '').split(':');\nsee(port, host);\n"}
+    )
+
+    assert 0 <= minified(code).find("find()") < minified(code).find("split(")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +148,7 @@ def test_renamed(proxied: Appliance, plain: bytes) -> None:
     answer = ask(proxied.url, "GET", "/js/t.js")
     event = json.dumps({"eventType": "click", "siteId": "renamed.example"}).encode()
 
-    assert (200, plain.replace(b"'/collect'", b"'/in/c'")) == (answer.status, answer.body)
+    assert (200, plain.replace(b'"/collect"', b'"/in/c"')) == (answer.status, answer.body)
     assert [200, 404, 404] == [
         ask(proxied.url, "POST", "/in/c", body=event, headers=JSON_TYPE).status,
         ask(proxied.url, "POST", "/collect", body=event, headers=JSON_TYPE).status,

@@ -6,12 +6,16 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import tomli_w
 
 from evothesis import pg
+from evothesis.config import Config
 from evothesis.configuration import load
 from evothesis.exporter.run import Outcome, run
+from evothesis.exporter.store import store
+from evothesis.exporter.verify import Report, verify
 from tests.collector.shared import pytest_runtest_makereport
 from tests.exporter.seam import Database, Folder
 from tests.fix_appliance import Appliance, MakeAppliance
@@ -37,10 +41,23 @@ class Exporting:
 
     def run(self) -> Outcome:
         """Export in this process: the exporter itself, without the start of a command."""
+        with self.connected() as (config, connection):
+            return run(config, connection, lambda _done, _total: None)
+
+    def verify(self, url: str | None = None, *, public_key: str | None = None) -> Report:
+        """Check a bucket in this process; the one that is delivered to, if no other is named."""
+        with self.connected() as (config, _):
+            destination = config.export.destination[0]
+            place = msgspec.structs.replace(destination, url=url or destination.url)
+            return verify(store(place), lambda _done, _total: None, public_key=public_key)
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[tuple[Config, pg.Connection]]:
+        """The configuration and a connection, where the exporter has them."""
         with contextlib.chdir(self.appliance.folder):
             config = load(self.appliance.config_path, {})
             with pg.connect(config.database.url, name="export") as connection:
-                return run(config, connection, lambda _done, _total: None)
+                yield config, connection
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from tests.appliance import ROOT, eventually
 from tests.exporter.conftest import LOCAL, Exporting
-from tests.exporter.seam import HOUR, delivered, events, exported, in_order, listed
+from tests.exporter.seam import ABOUT, HOUR, delivered, events, exported, in_order, listed
 from tests.exporter.test_manifest import check
 from tests.fix_s3 import Bucket
 
@@ -24,12 +24,12 @@ KILLS = 6
 HOLDS_LOCK = "select count(*) > 0 from pg_locks where locktype = 'advisory' and granted"
 
 
-def begin(exporting: Exporting) -> subprocess.Popen[bytes]:
-    """Start `evothesis export`; what it says goes to a file."""
+def begin(exporting: Exporting, *under: str) -> subprocess.Popen[bytes]:
+    """Start `evothesis export`, maybe under another program; what it says goes to a file."""
     folder = exporting.appliance.folder
     with (folder / "export.log").open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "evothesis", "export", "--config", str(exporting.appliance.config_path)],
+            [*under, sys.executable, "-m", "evothesis", "export", "--config", str(exporting.appliance.config_path)],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
@@ -46,9 +46,7 @@ def has_begun(exporting: Exporting, process: subprocess.Popen[bytes]) -> bool:
 
 def orphans(objects: dict[str, bytes]) -> list[str]:
     """Objects that no reader is told of."""
-    return [
-        key for key in objects if not key.startswith("manifests/0") and key not in {*listed(objects), "latest.json"}
-    ]
+    return [key for key in objects if not key.startswith("manifests/0") and key not in {*listed(objects), *ABOUT}]
 
 
 @pytest.mark.crash

@@ -39,7 +39,7 @@ def test_s3_second_run(exporting: Exporting, bucket: Bucket) -> None:
     outcome = exporting.run()
 
     assert ([], {}, 0) == (outcome.published, outcome.failed, outcome.pending)
-    assert 3 == len(before)
+    assert 5 == len(before)
     assert before == bucket.listing()
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from evothesis.errors import ConfigurationError
 from evothesis.exporter import manifest
 from tests.exporter.conftest import Exporting
-from tests.exporter.seam import delivered, events, in_order, manifests
+from tests.exporter.seam import ABOUT, HOUR, delivered, events, in_order, manifests
 
 
 def check(objects: dict[str, bytes]) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def test_members(exporting: Exporting) -> None:
         "rows_by_site": {"other.example": 3, "shop.example": 5},
     }
     assert expected == {name: document[name] for name in expected}
-    of_file = {"format": "parquet", "rows": 8, "schema_version": 1}
+    of_file = {"format": "parquet", "rows": 8, "schema_version": 2}
     assert of_file == {name: file[name] for name in of_file}
     assert timedelta(0) == datetime.fromisoformat(document["created_at"]).utcoffset()
 
@@ -104,13 +104,13 @@ def test_latest(exporting: Exporting) -> None:
 
 
 def test_nothing_else(exporting: Exporting) -> None:
-    """A bucket holds what its manifests list, the manifests and latest.json: no unfinished file, no other."""
+    """A bucket holds what its manifests list, the manifests, latest.json and the guide: nothing unfinished."""
     exporting.database.load(events(10), segment_no=0)
     exporting.run()
     objects = exporting.bucket.objects()
 
-    expected = {"latest.json", "manifests/00000001.json", *(f["key"] for m in check(objects) for f in m["files"])}
-    assert expected == set(objects)
+    expected = {"manifests/00000001.json", *(f["key"] for m in check(objects) for f in m["files"])}
+    assert expected | ABOUT == set(objects)
 
 
 def test_site_of_any_name(exporting: Exporting) -> None:
@@ -214,3 +214,19 @@ def test_key_of_many_exports(tmp_path: Path) -> None:
 
     assert 1 == len(keys)
     assert ["signing.key"] == [file.name for file in (tmp_path / "keys").iterdir()]
+
+
+def test_schema_of_before(exporting: Exporting) -> None:
+    """A file that the version before had stored is listed with the columns that it has, not with those of today."""
+    exporting.database.load(events(4), segment_no=0)
+    exporting.run()
+    connection = exporting.database.connection
+    connection.execute("update deliveries set state = 'stored', manifest_sequence = null, schema_version = 1")
+    connection.execute("delete from manifests")
+    for path in (exporting.appliance.bucket / "manifests").iterdir():
+        path.unlink()
+    exporting.database.load(events(2, seed=1), segment_no=1, hour=HOUR + timedelta(hours=1))
+    exporting.run()
+
+    (document,) = check(exporting.bucket.objects())
+    assert [(4, 1), (2, 2)] == [(file["rows"], file["schema_version"]) for file in document["files"]]

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import NamedTuple
 
 TIMEOUT_SECONDS = 20
-CODES = {403: b"AccessDenied", 503: b"SlowDown"}
+CODES = {403: b"AccessDenied", 501: b"NotImplemented", 503: b"SlowDown"}
 
 
 class Exchange(NamedTuple):
@@ -27,6 +27,10 @@ class Exchange(NamedTuple):
 
 class Fault:
     """What happens on the wire: nothing, unless a test says otherwise."""
+
+    def passes(self) -> bool:
+        """Whether the next request reaches the server; the connection of one that does not is closed."""
+        return True
 
     def body(self, body: bytes) -> bytes:
         """The body of a request as the server gets it."""
@@ -46,6 +50,36 @@ class Wire:
         self.exchanges: list[Exchange] = []
 
 
+def _ask(upstream: str, asked: BaseHTTPRequestHandler, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    """Pass a request on; what the server answers."""
+    connection = http.client.HTTPConnection(upstream.removeprefix("http://"), timeout=TIMEOUT_SECONDS)
+    connection.putrequest(asked.command, asked.path, skip_host=True, skip_accept_encoding=True)
+    for name, value in asked.headers.items():
+        if name.lower() not in ("expect", "connection"):
+            connection.putheader(name, value)
+    connection.endheaders(body)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response, content
+
+
+def _answer(asked: BaseHTTPRequestHandler, status: int, response: http.client.HTTPResponse, content: bytes) -> None:
+    """Answer as the server did, or with another status."""
+    asked.send_response_only(status)
+    if status == response.status:
+        for name, value in response.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                asked.send_header(name, value)
+    else:
+        content = b"<Error><Code>%b</Code></Error>" % CODES[status] if asked.command != "HEAD" else b""
+    length = response.headers["Content-Length"] if asked.command == "HEAD" else str(len(content))
+    asked.send_header("Content-Length", length or "0")
+    asked.send_header("Connection", "close")
+    asked.end_headers()
+    asked.wfile.write(content)
+
+
 @contextmanager
 def wire(upstream: str, fault: Fault | None = None) -> Iterator[Wire]:
     """A proxy in front of `upstream` until the block ends."""
@@ -62,33 +96,14 @@ def wire(upstream: str, fault: Fault | None = None) -> Iterator[Wire]:
 
         def _pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            connection = http.client.HTTPConnection(upstream.removeprefix("http://"), timeout=TIMEOUT_SECONDS)
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in ("expect", "connection"):
-                    connection.putheader(name, value)
-            connection.endheaders(acting.body(body))
-            response = connection.getresponse()
-            content = response.read()
-            connection.close()
+            if not acting.passes():
+                return
+            response, content = _ask(upstream, self, acting.body(body))
             headers = {name.lower(): value for name, value in self.headers.items()}
             exchange = Exchange(self.command, self.path, headers, response.status)
             made.exchanges.append(exchange)
-            status = acting.status(exchange)
-            if status is None:
-                return
-            self.send_response_only(status)
-            if status == response.status:
-                for name, value in response.getheaders():
-                    if name.lower() not in ("connection", "transfer-encoding", "content-length"):
-                        self.send_header(name, value)
-            else:
-                content = b"<Error><Code>%b</Code></Error>" % CODES[status] if self.command != "HEAD" else b""
-            length = response.headers["Content-Length"] if self.command == "HEAD" else str(len(content))
-            self.send_header("Content-Length", length or "0")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(content)
+            if (status := acting.status(exchange)) is not None:
+                _answer(self, status, response, content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made = Wire(f"http://127.0.0.1:{server.server_port}")

@@ -187,7 +187,7 @@ class History:
     def payload(self) -> bytes:
         """A new one, of any size."""
         size = self.chance.choice((0, self.chance.randint(0, 60), self.chance.randint(0, 1500)))
-        payload = b"%d " % len(self.given) + self.chance.choice((b"EVF1", b"\0", b"x")) * size
+        payload = b"%d " % len(self.given) + self.chance.choice((b"EVF1", b"EVF2", b"\0", b"x")) * size
         self.given.append(payload)
         return payload
 

@@ -12,13 +12,13 @@ from typing import IO, Any
 
 import aiohttp
 
+from tests.agents import BROWSER
 from tests.oracle.events import BATCH_EVENTS, Events, Request
 
 ANSWER_SECONDS_MAX = 10
 RETRY_PAUSE_SECONDS_MIN, RETRY_PAUSE_SECONDS_MAX = 0.05, 1.0
 RETRY_SECONDS_MAX = 60  # then an event stays unknown
 RESEND_SECONDS_MAX = 1.0  # how long after its answer a request may be sent again
-BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/148.0.0.0 Safari/537.36"
 TRY_AGAIN = {408, 429}
 
 

@@ -21,12 +21,16 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TABLE = """
 select writer, segment_no, idx, event_id::text, event_type, session_id, visitor_id, site_id,
        (extract(epoch from timestamp) * 1000000)::bigint, url, path, raw_event_data::text,
-       (extract(epoch from created_at) * 1000000)::bigint, user_agent, host(ip_address), event_id_reused
+       (extract(epoch from created_at) * 1000000)::bigint, user_agent, host(ip_address),
+       is_bot, bot_reason, browser, browser_version, os, device_type, country, referrer_type, referrer_source,
+       utm_source, utm_medium, utm_campaign, utm_term, utm_content, utm_id, click_id_type, event_id_reused
   from events_log
 """
 FILE = """
 select writer, segment_no, idx, event_id, event_type, session_id, visitor_id, site_id,
-       epoch_us(timestamp), url, path, raw_event_data, epoch_us(created_at), user_agent, ip_address, event_id_reused
+       epoch_us(timestamp), url, path, raw_event_data, epoch_us(created_at), user_agent, ip_address,
+       is_bot, bot_reason, browser, browser_version, os, device_type, country, referrer_type, referrer_source,
+       utm_source, utm_medium, utm_campaign, utm_term, utm_content, utm_id, click_id_type, event_id_reused
   from read_parquet(?)
 """
 

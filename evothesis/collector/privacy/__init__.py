@@ -6,6 +6,7 @@ pattern, so that an event in which there is nothing to clean is looked at once a
 """
 
 from evothesis.collector.privacy.addresses import address
+from evothesis.collector.privacy.day_key import DayKey
 from evothesis.collector.privacy.rules import Rules, rules
 
-__all__ = ["Rules", "address", "rules"]
+__all__ = ["DayKey", "Rules", "address", "rules"]

@@ -6,7 +6,6 @@ import hashlib
 import ipaddress
 import re
 import socket
-from datetime import date
 from functools import lru_cache
 
 from evothesis.collector.privacy.signs import LEFT, REDACTED, compiled
@@ -22,16 +21,18 @@ SIGHT = (
 # Whole runs, so that a version of five parts is no address
 _CANDIDATE = compiled(r"[0-9]+(?:\.[0-9]+){3,}|[0-9A-Fa-f]{4}:[0-9A-Fa-f:]{1,35}(?:\.[0-9]+){0,3}")
 # Before the numbers of versions, and of servers in the addresses of pages
-_NOT_BEFORE = compiled(r"(?i)(?:[\p{L}\p{N}./_@-]|//\[|\bv(?:ersion)?[ .:=]{1,2}|\bbuild ?|\brelease ?)$")
+_NOT_BEFORE = compiled(r"(?i)(?:[\p{L}\p{N}._@-]|//\[?|\bv(?:ersion)?[ .:=]{1,2}|\bbuild ?|\brelease ?)$")
 _BEFORE_LENGTH = 12
+_WORD = compiled(r"""[^\s"'<>()=,;]*$""")
+_WORD_LENGTH_MAX = 256
 
 
 @lru_cache(CACHED_MAX)
-def address(peer: str | None, mode: str, salt: bytes, day: date) -> str | None:
+def address(peer: str | None, mode: str, salt: bytes) -> str | None:
     """The client's address as it may be kept, in a form that PostgreSQL's inet takes; None when it may not be.
 
-    `mode` is [privacy] ip. A hash is a unique local IPv6 address (fd00::/8, RFC 4193), the same for one client during
-    one UTC day.
+    `mode` is [privacy] ip. A hash is a unique local IPv6 address (fd00::/8, RFC 4193), the same for one client
+    and salt.
     """
     if not peer or mode == "none":
         return None
@@ -42,7 +43,7 @@ def address(peer: str | None, mode: str, salt: bytes, day: date) -> str | None:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
     if mode == "hash":
-        digest = hashlib.blake2b(ip.packed + day.isoformat().encode(), key=salt, digest_size=15).digest()
+        digest = hashlib.blake2b(ip.packed, key=salt, digest_size=15).digest()
         return str(ipaddress.IPv6Address(b"\xfd" + digest))
     return str(ip) if mode == "full" else _truncated(ip)
 
@@ -55,7 +56,8 @@ def cleaned(text: str, mode: str) -> str:
 
     def kept(match: re.Match[str]) -> str:
         begin, end = match.span()
-        if _NOT_BEFORE.search(text[max(0, begin - _BEFORE_LENGTH) : begin]) or text[end : end + 1].isalnum():
+        before = text[max(0, begin - _BEFORE_LENGTH) : begin]
+        if _NOT_BEFORE.search(before) or text[end : end + 1].isalnum() or _is_of_product(text, begin):
             return match[0]
         found = match[0].rstrip(":")  # of a sentence
         public = _truncated_public(found)
@@ -64,6 +66,14 @@ def cleaned(text: str, mode: str) -> str:
         return public + match[0][len(found) :] if mode == "truncate" else REDACTED
 
     return text if mode == "full" else str(_CANDIDATE.sub(kept, text))
+
+
+def _is_of_product(text: str, begin: int) -> bool:
+    """Whether a slash before a number is that of `Chrome/1.2.3.4`, not one of a path."""
+    if text[begin - 1 : begin] != "/":
+        return False
+    word = _WORD.search(text[max(0, begin - _WORD_LENGTH_MAX) : begin])[0]
+    return len(word) < _WORD_LENGTH_MAX and not word.startswith("/") and "://" not in word
 
 
 def _truncated(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:

@@ -22,8 +22,9 @@ RIGHT = r"(?:[^0-9A-Za-z]|$)"
 GAPS = frozenset(" ()./+_-\u00a0\u2009\u2010\u2011\u2012\u2013\u2014\u2015\u202f")
 GAP = r"(?:[ ()./+_\-\x{a0}\x{2009}\x{2010}-\x{2015}\x{202f}]|\\/|%[0-9A-Fa-f]{2})"
 
-# Letters and digits need no encoding, and a percent sign is encoded only to be decoded twice: somebody hides something
-HIDDEN = r"\\u|%25[0-9A-Fa-f]{2}|%(?:3[0-9]|4[1-9A-Fa-f]|5[0-9Aa]|6[1-9A-Fa-f]|7[0-9Aa])"
+# Letters, digits and `-._~` need no encoding (RFC 3986), and a percent sign is encoded only to be decoded twice:
+# somebody hides something
+HIDDEN = r"\\u|%25[0-9A-Fa-f]{2}|%(?:2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])"
 
 Pattern = Any  # a compiled pattern: re2 has no types
 _AUTOMATON_BYTES_MAX = 2**26  # re2 gives up its fast way above 8 MiB, which all rules together need

@@ -63,7 +63,11 @@
     if (type === 'scroll') return `${data.milestonePercent} % of the page`;
     if (type === 'visibility') return String(data.state);
     if (type === 'custom') return String(data.name);
-    return '';
+    if (type === 'form') return `${data.action} ${data.field ?? data.form}`;
+    if (type === 'media') return `${data.action} ${data.name}, ${data.percent} %`;
+    if (type === 'engagement') return `${Math.round(data.milliseconds / 1_000)} s, ${data.depthPercent} % of the page`;
+    if (type === 'vitals') return `largest paint after ${data.lcp} ms`;
+    return String(data.text ?? data.term ?? data.message ?? '');
   }
 
   async function poll() {

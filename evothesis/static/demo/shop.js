@@ -103,7 +103,37 @@
     });
   }
 
+  function search() {
+    const query = new URLSearchParams(location.search).get('q')?.toLowerCase() ?? '';
+    const field = document.querySelector('[name=q]');
+    if (field instanceof HTMLInputElement) field.value = query;
+    for (const good of document.querySelectorAll('.goods li')) {
+      if (!good.textContent?.toLowerCase().includes(query)) good.remove();
+    }
+  }
+
+  /** A kiln that sings: a few seconds of thin metal, as samples of 8 bits. */
+  function kiln() {
+    const audio = document.querySelector('audio');
+    if (!audio) return;
+    const rate = 8_000;
+    const sound = Uint8Array.from({ length: 6 * rate }, (_, n) => {
+      const time = n / rate;
+      const ping =
+        Math.exp(-6 * (time % 0.75)) * Math.sin(2 * Math.PI * (1_700 + 300 * Math.floor(time / 0.75)) * time);
+      return 128 + 40 * ping;
+    });
+    const head = new DataView(new ArrayBuffer(44)); // RIFF WAVE, PCM, one channel
+    const words = [0x52494646, 36 + sound.length, 0x57415645, 0x666d7420, 16, 0x00010001, rate, rate, 0x00080001];
+    [...words, 0x64617461, sound.length].forEach((word, place) => {
+      head.setUint32(4 * place, word, ![0, 2, 3, 9].includes(place));
+    });
+    audio.src = URL.createObjectURL(new Blob([head, sound], { type: 'audio/wav' }));
+  }
+
   detail();
   checkout();
+  search();
+  kiln();
   count();
 })();
