@@ -235,13 +235,13 @@ def test_csv(ledger: Ledger) -> None:
 
 
 def test_table(ledger: Ledger) -> None:
-    """The table shows every site whole, with thousands set apart, and the total last."""
+    """The table shows every site whole, with thousands set apart, and the total last, in a narrow terminal too."""
     ledger.add("a-rather-long-name-of-a-shop.example.com", "2026-11-01", 1_234_567, bots=1_000)
 
-    text = ledger.printed("--month", "2026-11", COLUMNS="120")
+    text = ledger.printed("--month", "2026-11", COLUMNS="80")
 
     assert "a-rather-long-name-of-a-shop.example.com" in text
-    assert "total 1,234,567 1,233,567 1,000 0 0 0 12.34" == " ".join(text.splitlines()[-2].replace("│", " ").split())
+    assert "total 1,234,567 1,233,567 1,000 0 0 0 12.34" == " ".join(text.split()[-8:])
 
 
 def test_table_takes_names_literally(ledger: Ledger) -> None:

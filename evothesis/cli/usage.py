@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +20,8 @@ from evothesis.cli.common import ConfigPath, shown, start
 from evothesis.migrate import require_current
 from evothesis.usage.meter import Month
 from evothesis.usage.report import report
+
+WIDTH_MIN = 120  # a narrower terminal breaks lines: better than a number that is cut off
 
 
 class UsageFormat(StrEnum):
@@ -82,7 +85,8 @@ def _print_csv(result: dict[str, Any]) -> None:
 
 def _print_table(result: dict[str, Any]) -> None:
     by_site = "sites" in result
-    table = Table(title=f"{result['instance']}, {result['month']}", title_justify="left")
+    title = f"{result['instance']}, {result['month']}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("site" if by_site else "day", overflow="fold", min_width=12)
     columns = ("events", "billable", "bots", "duplicates", "rejected", "withheld")
     for name in (*columns, result["currency"]):
@@ -92,4 +96,6 @@ def _print_table(result: dict[str, Any]) -> None:
         table.add_row(shown(name), *(f"{line[column]:,}" for column in columns), line["amount"])
     table.add_section()
     table.add_row("total", *(f"{result[column]:,}" for column in columns), result["amount"], style="bold")
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, WIDTH_MIN)
+    console.print(table)

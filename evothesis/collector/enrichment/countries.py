@@ -5,13 +5,13 @@ Without a database, the country to which a registry has assigned the address, fr
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import iptocc
 
+from evothesis.collector.privacy.addresses import parsed
 from evothesis.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,13 +34,8 @@ class Countries:
 
     def code(self, peer: str) -> str | None:
         """ISO 3166-1 alpha-2; None for what is no public address, or nobody's."""
-        try:
-            ip = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return None
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
-        if not ip.is_global:
+        ip = parsed(peer)
+        if ip is None or not ip.is_global:
             return None
         if self._database is None:
             return _checked(iptocc.country_code(str(ip)))

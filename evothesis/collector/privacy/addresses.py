@@ -36,16 +36,22 @@ def address(peer: str | None, mode: str, salt: bytes) -> str | None:
     """
     if not peer or mode == "none":
         return None
-    try:
-        ip = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
+    ip = parsed(peer)
+    if ip is None:
         return None
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
     if mode == "hash":
         digest = hashlib.blake2b(ip.packed, key=salt, digest_size=15).digest()
         return str(ipaddress.IPv6Address(b"\xfd" + digest))
     return str(ip) if mode == "full" else _truncated(ip)
+
+
+def parsed(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The other end of a connection, without its zone; an IPv4 address within IPv6 is one of IPv4."""
+    try:
+        ip = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 def cleaned(text: str, mode: str) -> str:
