@@ -80,7 +80,8 @@ def told(appliance: Appliance) -> bytes:
     return b"\n".join(ask(url, "GET", path, headers=appliance.admin_headers).body for url, path in urls)
 
 
-@pytest.mark.parametrize("ip", ["truncate", pytest.param("hash", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("ip", ["truncate", "hash"])
 def test_nothing_personal_is_kept(make_appliance: MakeAppliance, ip: str) -> None:
     """No address, card or token is in a file of spool, PostgreSQL or bucket, in a table, in an answer or in the log."""
     seed = random.randrange(2**32)
