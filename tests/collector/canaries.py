@@ -160,28 +160,26 @@ class Search:
 
     def __init__(self, sought: Sequence[Canary]) -> None:
         """One pattern for each, and one for all, because there are many bytes."""
-        self._patterns = {canary.name: _pattern(canary) for canary in sought}
-        self._all = _compiled("|".join(f"(?:{pattern})" for pattern in self._patterns.values()))
-        self._each = {name: _compiled(pattern) for name, pattern in self._patterns.items()}
+        patterns = {canary.name: _pattern(canary) for canary in sought}
+        self._all = _compiled("|".join(f"(?:{pattern})" for pattern in patterns.values()))
+        self._each = {name: _compiled(pattern) for name, pattern in patterns.items()}
+        self._packed = {canary.name: canary.packed for canary in sought if canary.packed}
 
     def find(self, data: bytes) -> dict[str, bytes]:
         """What is found, each with what stands around it the first time."""
+        # as it is: without its last octet, which is NUL, a truncated address ends with whatever stands behind it
+        found = {name: at for name, packed in self._packed.items() if (at := data.find(packed)) >= 0}
         data += data.translate(None, b"\0")  # UTF-16 is ASCII with NUL between
-        if not self._all.search(data):
-            return {}
-        found = {name: pattern.search(data) for name, pattern in self._each.items()}
-        return {
-            name: data[max(0, match.start() - CONTEXT_LENGTH) : match.end() + CONTEXT_LENGTH]
-            for name, match in found.items()
-            if match
-        }
+        if self._all.search(data):
+            matches = {name: pattern.search(data) for name, pattern in self._each.items()}
+            found |= {name: match.start() for name, match in matches.items() if match}
+        return {name: data[max(0, at - CONTEXT_LENGTH) : at + CONTEXT_LENGTH] for name, at in found.items()}
 
 
 def _pattern(canary: Canary) -> str:
     between = r"(?:[^0-9A-Za-z%\\]|%(?:25)*[0-9A-Fa-f]{2}|\\+u00[0-9A-Fa-f]{2}|\\){0,3}"
     spelled = [rf"(?:{c}|%(?:25)*{ord(c):02x}|\\+u00{ord(c):02x})" for c in canary.needle]
-    packed = "".join(f"\\x{byte:02x}" for byte in canary.packed)
-    return between.join(spelled) + (f"|(?-i:{packed})" if packed else "")
+    return between.join(spelled)
 
 
 def _compiled(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
