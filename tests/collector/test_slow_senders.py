@@ -13,7 +13,7 @@ import uuid
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -77,7 +77,10 @@ def dripping(appliance: Appliance, load: Load, kinds: Iterable[str]) -> Iterator
 def connections(appliance: Appliance) -> int:
     """How many sockets the collectors have open."""
     pids = [pid for pid, title in appliance.processes().items() if "collector" in title]
-    links = [link.readlink().name for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for link in (link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            links.append(link.readlink().name)
     return sum(link.startswith("socket:") for link in links)
 
 
