@@ -195,7 +195,10 @@ def test_check_fails_alone(checkout: Checkout, failing: str) -> None:
     [
         ([], ["pytest -n 4 --dist loadfile --cov --cov-report=", "coverage report --fail-under=100"]),
         (["--quick"], ["pytest -n 4 --dist loadfile -m not long and not browser and not crash"]),
-        (["--long"], ["pytest -n 4 --dist loadfile --cov --cov-report= -m", "coverage report --fail-under=100"]),
+        (
+            ["--long"],
+            ["pytest -n 4 --dist loadfile --cov --cov-report=", "coverage report --fail-under=100", "pytest -m long"],
+        ),
         (["--", "-k", "spool"], ["pytest -n 4 --dist loadfile -k spool"]),
         (
             ["--quick", "--", "-k", "spool"],
