@@ -14,6 +14,7 @@ import select
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -91,19 +92,19 @@ class Connection:
 
 
 class Sender:
-    """Sends requests, each over a connection that waits for nothing; a connection that fails is not used again."""
+    """Sends requests, each over a connection that waits for nothing; for one that ended another one is opened."""
 
     def __init__(
         self, target: Target, requests: list[Request], *, connections: int, schedule: Schedule | None = None
     ) -> None:
         """Connect."""
+        self._target = target
         self._requests = requests
         self._schedule = schedule
-        self._idle = [Connection(target) for _ in range(connections)]
-        self._by_descriptor = {connection.socket.fileno(): connection for connection in self._idle}
         self._poll = select.epoll()
-        for descriptor in self._by_descriptor:
-            self._poll.register(descriptor, select.EPOLLIN)
+        self._by_descriptor: dict[int, Connection] = {}
+        self._connections_max = connections
+        self._idle = [self._connect() for _ in range(connections)]
         self._moments: list[float] = []  # at which requests are due; empty: at once
         self._sent = 0
         self._answers: list[Answer] = []
@@ -113,27 +114,37 @@ class Sender:
         if self._schedule:
             began = time.monotonic()
             self._moments = [began + moment for moment in self._schedule.moments(len(self._requests))]
-        while len(self._answers) < len(self._requests) and self._by_descriptor:
-            wait = self._send_due()
-            ready = self._wait(wait)
-            if not ready and wait == ANSWER_SECONDS_MAX:
-                break
-            for descriptor, _ in ready:
-                self._receive(self._by_descriptor[descriptor])
+        with suppress(ConnectionError):  # nobody is there to connect to
+            while len(self._answers) < len(self._requests):
+                wait = self._send_due()
+                ready = self._wait(wait)
+                if not ready and wait == ANSWER_SECONDS_MAX:
+                    break
+                for descriptor, _ in ready:
+                    self._receive(self._by_descriptor[descriptor])
         for connection in self._by_descriptor.values():
             connection.socket.close()
         return self._answers
 
     def _send_due(self) -> float:
         """Send what is due; the seconds until there is something to do, unless an answer comes before."""
-        while self._idle and self._sent < len(self._requests):
+        while self._sent < len(self._requests):
             now = time.monotonic()
             due_at = self._moments[self._sent] if self._moments else now
             if due_at > now:
                 return due_at - now
-            self._idle.pop().send(self._sent, self._requests[self._sent].data, due_at)
+            if not self._idle and len(self._by_descriptor) == self._connections_max:
+                break
+            connection = self._idle.pop() if self._idle else self._connect()
+            connection.send(self._sent, self._requests[self._sent].data, due_at)
             self._sent += 1
         return ANSWER_SECONDS_MAX
+
+    def _connect(self) -> Connection:
+        connection = Connection(self._target)
+        self._by_descriptor[connection.socket.fileno()] = connection
+        self._poll.register(connection.socket, select.EPOLLIN)
+        return connection
 
     def _wait(self, seconds: float) -> list[tuple[int, int]]:
         if not self._moments:
@@ -150,6 +161,9 @@ class Sender:
             self._poll.unregister(descriptor)
             del self._by_descriptor[descriptor]
             connection.socket.close()
+            if connection in self._idle:  # a server need not keep for ever what nobody uses
+                self._idle.remove(connection)
+                return
         if status is None:
             return
         self._answers.append(Answer(connection.number, status, connection.due_at, time.monotonic()))
