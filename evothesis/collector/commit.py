@@ -24,7 +24,7 @@ from evothesis.spool.writer import Writer
 log = logging.getLogger(__name__)
 
 SEAL_AFTER_SECONDS = 0.25  # with the load behind it, an event is in the table within a second
-SEGMENTS_AT_EASE = 200  # waiting ones; of more, each is as much later as there are more
+SEGMENTS_AT_EASE = 16  # waiting ones, two seconds of two collectors; of more, each is as much later as there are more
 SEGMENT_BYTES_MAX = 8 * 2**20  # one load; a larger one makes a replay after a crash repeat too much
 BUDGET_CHECK_SECONDS = 1.0
 FAILURE_SECONDS = 5.0  # for which a failed write is told, unless one succeeds
