@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Self
 
 from aiohttp import web
@@ -28,8 +29,10 @@ class Server:
         self._sweeping = asyncio.create_task(door.sweep())
 
     @classmethod
-    async def open(cls, config: Config, committer: Committer, shared: Shared) -> Self:
-        """Listen."""
+    async def open(
+        cls, config: Config, committer: Committer, shared: Shared, listening: socket.socket | None = None
+    ) -> Self:
+        """Listen: on a socket of its own, or on one that all processes share."""
         reception = Reception(config, committer, shared)
         runner = await listener.prepare(Collector(config, committer, reception).application())
         server = runner.server
@@ -37,13 +40,16 @@ class Server:
         server.request_handler = guarded(server.request_handler)
         loop = asyncio.get_running_loop()
         door = Door(config, reception, lambda: Stranger(server, loop=loop, **listener.PROTOCOL))
-        sockets = await loop.create_server(
-            lambda: Connection(door),
-            config.server.host,
-            config.server.port,
-            reuse_port=True,
-            backlog=listener.BACKLOG,
-        )
+        if listening:
+            sockets = await loop.create_server(lambda: Connection(door), sock=listening, backlog=listener.BACKLOG)
+        else:
+            sockets = await loop.create_server(
+                lambda: Connection(door),
+                config.server.host,
+                config.server.port,
+                reuse_port=True,
+                backlog=listener.BACKLOG,
+            )
         return cls(door, runner, sockets)
 
     async def close(self) -> None:
