@@ -175,6 +175,15 @@ class Usage(Table, frozen=True, kw_only=True):
             raise ValueError(message)
 
 
+class Backup(Table, frozen=True, kw_only=True):
+    """Copies of the database, for the day on which it is lost."""
+
+    path: Path = Path("var/backup")
+    keep: Positive = 7
+    destination: Literal[""] | Name = ""
+    recipient: str = ""
+
+
 class Logging(Table, frozen=True, kw_only=True):
     """The log on stderr."""
 
@@ -194,4 +203,5 @@ class Config(Table, frozen=True, kw_only=True):
     database: Database = Database()
     export: Export = Export()
     usage: Usage = Usage()
+    backup: Backup = Backup()
     log: Logging = Logging()

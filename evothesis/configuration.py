@@ -45,7 +45,10 @@ def load(path: Path | None, environment: Mapping[str, str], *, secrets: Collecti
     handed = environment.get(CREDENTIALS_VARIABLE)
     for name, part in document.items():
         is_read = secrets is None or name in secrets
-        document[name] = _secret_files(part, is_read=is_read, handed=Path(handed) if handed else None)
+        if not is_read and isinstance(part, dict) and SECRET_FILES & part.keys():
+            document[name] = {}  # what goes with a secret may be wrong without it, and nobody here has a use for it
+        else:
+            document[name] = _secret_files(part, is_read=is_read, handed=Path(handed) if handed else None)
     _check(document, Config, (), said, source)
     _override(document, environment, said)
     try:
