@@ -75,6 +75,9 @@ def take(config: Config, path: Path | None, connection: pg.Connection, url: str,
             shutil.rmtree(left)
         unfinished.mkdir(parents=True, mode=0o700)
         backup = _dump(config, connection, url, unfinished, name)
+        owner = config.backup.path.stat()
+        for made in (unfinished, *unfinished.iterdir()) if os.geteuid() == 0 else ():
+            os.chown(made, owner.st_uid, owner.st_gid)  # else the timer's user could not remove it when it is old
         unfinished.rename(folder)
         sync_folder(config.backup.path)
     except OSError as error:

@@ -42,7 +42,12 @@ def examine(config: Config, path: Path | None) -> Iterator[Finding]:
     yield from _looked("spool", lambda: machine.spool(config))
     yield from _looked("database", lambda: _database(config))
     for destination in config.export.destination:
-        yield from _looked(f"bucket {destination.name}", lambda: [_destination(destination, config.instance)])  # noqa: B023 - asked at once
+        yield from bucket(destination, config.instance)
+
+
+def bucket(destination: Destination, instance: str) -> Iterator[Finding]:
+    """Whether it can be written and read, with its own credentials."""
+    yield from _looked(f"bucket {destination.name}", lambda: [_destination(destination, instance)])
 
 
 def read_from(path: Path | None) -> Path | None:
