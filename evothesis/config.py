@@ -63,9 +63,14 @@ class Server(Table, frozen=True, kw_only=True):
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
     origins: tuple[Origin, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
 
     def __post_init__(self) -> None:
-        """A proxy is an address or a network."""
+        """A proxy is an address or a network; a certificate goes with its key."""
+        if bool(self.tls_cert) != bool(self.tls_key):
+            message = "tls_cert: tls_cert and tls_key are set together, or not at all"
+            raise ValueError(message)
         for proxy in self.proxies:
             try:
                 ipaddress.ip_network(proxy)

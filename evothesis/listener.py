@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,11 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from evothesis.config import Server
+from evothesis.errors import ConfigurationError
+
 BACKLOG = 1024
+HANDSHAKE_SECONDS_MAX = 10.0  # as long as a whole request may take
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 PULSE_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5  # for requests that are under way
@@ -52,6 +57,21 @@ def inherited() -> dict[str, socket.socket]:
         listening.settimeout(0)
         listening.set_inheritable(False)  # children that we fork have it all the same, programs that we start do not
     return found
+
+
+def tls(settings: Server) -> ssl.SSLContext | None:
+    """What HTTPS is spoken with, None for HTTP. Raises ConfigurationError."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)  # TLS 1.2 and newer, as OpenSSL now thinks best
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        message = f"server.tls_cert and tls_key cannot be used: {error.strerror or error}"
+        hint = f"is {settings.tls_key} the key of {settings.tls_cert}, and may this user read both?"
+        raise ConfigurationError(message, hint=hint) from error
+    return context
 
 
 def serve(

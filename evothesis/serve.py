@@ -77,6 +77,7 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
     check_parser()
+    listener.tls(config.server)  # what is wrong with it is said before anything runs
     sockets = listener.inherited()
     for name, wanted in (("collector", config.server.port), ("admin", config.admin.port)):
         if name in sockets and sockets[name].getsockname()[1] != wanted:

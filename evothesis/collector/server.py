@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -39,17 +39,16 @@ class Server:
         assert server is not None  # noqa: S101 - it was prepared
         server.request_handler = guarded(server.request_handler)
         loop = asyncio.get_running_loop()
+        own: dict[str, Any] = {"host": config.server.host, "port": config.server.port, "reuse_port": True}
         door = Door(config, reception, lambda: Stranger(server, loop=loop, **listener.PROTOCOL))
-        if listening:
-            sockets = await loop.create_server(lambda: Connection(door), sock=listening, backlog=listener.BACKLOG)
-        else:
-            sockets = await loop.create_server(
-                lambda: Connection(door),
-                config.server.host,
-                config.server.port,
-                reuse_port=True,
-                backlog=listener.BACKLOG,
-            )
+        tls = listener.tls(config.server)
+        sockets = await loop.create_server(
+            lambda: Connection(door),
+            **({"sock": listening} if listening else own),
+            backlog=listener.BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=listener.HANDSHAKE_SECONDS_MAX if tls else None,
+        )
         return cls(door, runner, sockets)
 
     async def close(self) -> None:

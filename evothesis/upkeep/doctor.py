@@ -37,6 +37,7 @@ def examine(config: Config, path: Path | None) -> Iterator[Finding]:
     yield from _looked("secrets", lambda: machine.secrets(config, path))
     yield from machine.units()
     yield machine.clock()
+    yield from machine.certificate(config)
     yield from _looked("disk", lambda: machine.disks(config))
     yield machine.collector(config)
     yield from _looked("spool", lambda: machine.spool(config))

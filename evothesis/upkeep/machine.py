@@ -6,14 +6,18 @@ import ctypes
 import json
 import os
 import shutil
+import ssl
 import stat
 import subprocess
 import time
 import tomllib
 from collections.abc import Iterator
-from http.client import HTTPConnection, HTTPException
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
 
 from evothesis import heartbeat
 from evothesis.config import SECRETS, Config
@@ -25,6 +29,7 @@ FREE_SHARE_LOW, FREE_SHARE_FULL = 0.2, 0.1
 WAITING_SECONDS_LONG = 600
 SPOOL_SHARE_HIGH = 0.7
 ANSWER_SECONDS_MAX = 5
+CERTIFICATE_DAYS_MIN = 14
 CLOCK_SECONDS_MAX = 1.0
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 UNITS = "evothesis-*"
@@ -102,6 +107,10 @@ def collector(config: Config) -> Finding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.server.host, config.server.host)  # noqa: S104 - not bound
     where = f"{host}:{config.server.port}"
     connection = HTTPConnection(host, config.server.port, timeout=ANSWER_SECONDS_MAX)
+    if config.server.tls_cert:
+        unchecked = ssl.create_default_context()
+        unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE  # it is asked by address, from beside it
+        connection = HTTPSConnection(host, config.server.port, timeout=ANSWER_SECONDS_MAX, context=unchecked)
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()
@@ -115,6 +124,23 @@ def collector(config: Config) -> Finding:
     if response.status != 200:  # noqa: PLR2004 - HTTP
         return act("collector", f"{where} takes no events: {health}", "see docs/operating.md")
     return ok("collector", f"{where} takes events")
+
+
+def certificate(config: Config) -> Iterator[Finding]:
+    """How long the certificate of the collector is still good, where it has one itself."""
+    if not config.server.tls_cert:
+        return
+    path = Path(config.server.tls_cert)
+    try:
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        yield act("certificate", f"{path} cannot be read: {error}", "correct server.tls_cert")
+        return
+    found = f"{path} is good until {ends:%Y-%m-%d %H:%M} UTC"
+    if ends - datetime.now(UTC) < timedelta(days=CERTIFICATE_DAYS_MIN):
+        yield act("certificate", found, "renew it, then restart evothesis-collector.service")
+    else:
+        yield ok("certificate", found)
 
 
 def clock() -> Finding:
