@@ -63,9 +63,14 @@ class Server(Table, frozen=True, kw_only=True):
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
     origins: tuple[Origin, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
 
     def __post_init__(self) -> None:
-        """A proxy is an address or a network."""
+        """A proxy is an address or a network; a certificate goes with its key."""
+        if bool(self.tls_cert) != bool(self.tls_key):
+            message = "tls_cert: tls_cert and tls_key are set together, or not at all"
+            raise ValueError(message)
         for proxy in self.proxies:
             try:
                 ipaddress.ip_network(proxy)
@@ -175,6 +180,15 @@ class Usage(Table, frozen=True, kw_only=True):
             raise ValueError(message)
 
 
+class Backup(Table, frozen=True, kw_only=True):
+    """Copies of the database, for the day on which it is lost."""
+
+    path: Path = Path("var/backup")
+    keep: Positive = 7
+    destination: Literal[""] | Name = ""
+    recipient: str = ""
+
+
 class Logging(Table, frozen=True, kw_only=True):
     """The log on stderr."""
 
@@ -194,4 +208,5 @@ class Config(Table, frozen=True, kw_only=True):
     database: Database = Database()
     export: Export = Export()
     usage: Usage = Usage()
+    backup: Backup = Backup()
     log: Logging = Logging()

@@ -9,26 +9,29 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import msgspec
 
-from evothesis.config import Config, Table
+from evothesis.config import SECRETS, Config, Table
 from evothesis.errors import ConfigurationError
 
 SYSTEM_PATH = Path("/etc/evothesis/config.toml")
 PREFIX = "EVOTHESIS_"
 PATH_VARIABLE = "EVOTHESIS_CONFIG"
 FILE_SUFFIX = "_file"  # a twin of any setting: the value is read from the file that it names
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), LoadCredential=
+SECRET_FILES = frozenset(f"{name}{FILE_SUFFIX}" for name in (*SECRETS, "url"))  # a database's URL may hold a password
 
 Place = tuple[str | int, ...]  # ("export", "destination", 0, "url")
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Config:
+def load(path: Path | None, environment: Mapping[str, str], *, secrets: Collection[str] | None = None) -> Config:
     """Read `path`, else $EVOTHESIS_CONFIG, else the system's file where it exists; then the environment.
 
+    `secrets` names the tables whose secrets are read from their files, None stands for all: others may be unreadable.
     Raises ConfigurationError for a file that cannot be read, an unknown name and a value of the wrong kind.
     """
     chosen = path or (Path(environment[PATH_VARIABLE]) if environment.get(PATH_VARIABLE) else None)
@@ -39,6 +42,13 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
         message = f"{source} is not valid TOML: {error}"
         raise ConfigurationError(message) from error
     said = {place: f"{source}:{line}" for place, line in _lines(text)}
+    handed = environment.get(CREDENTIALS_VARIABLE)
+    for name, part in document.items():
+        is_read = secrets is None or name in secrets
+        if not is_read and isinstance(part, dict) and SECRET_FILES & part.keys():
+            document[name] = {}  # what goes with a secret may be wrong without it, and nobody here has a use for it
+        else:
+            document[name] = _secret_files(part, is_read=is_read, handed=Path(handed) if handed else None)
     _check(document, Config, (), said, source)
     _override(document, environment, said)
     try:
@@ -76,6 +86,28 @@ def _lines(text: str) -> Iterator[tuple[Place, int]]:
             yield table, number
         elif key := re.match(r"""\s*([\w."'-]+)\s*=""", line):
             yield (*table, *(part.strip("\"'") for part in key[1].split("."))), number
+
+
+def _secret_files(part: Any, *, is_read: bool, handed: Path | None) -> Any:  # noqa: ANN401 - any TOML value
+    """A table as this process is to read it: the files of secrets where systemd handed them over, or none of them."""
+    if isinstance(part, list):
+        return [_secret_files(inner, is_read=is_read, handed=handed) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {name: value for name, value in part.items() if is_read or name not in SECRET_FILES}
+    return {
+        name: _handed(value, handed)
+        if handed and name in SECRET_FILES and isinstance(value, str)
+        else _secret_files(value, is_read=is_read, handed=handed)
+        for name, value in kept.items()
+    }
+
+
+def _handed(path: str, folder: Path) -> str:
+    """The credential that a file became. Of a whole folder systemd joins the folder's id and the file's name by "_"."""
+    name = Path(path).name
+    found = sorted(file for file in folder.glob("*") if file.name == name or file.name.endswith(f"_{name}"))
+    return str(found[0]) if found else path
 
 
 def _check(document: dict[str, Any], table: type[Table], place: Place, said: dict[Place, str], source: str) -> None:

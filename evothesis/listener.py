@@ -1,9 +1,15 @@
-"""Listener: an aiohttp application in, a process that serves it until SIGTERM out."""
+"""Listener: an aiohttp application in, a process that serves it until SIGTERM out.
+
+The socket may be systemd's, which holds it while we restart, so that connections wait instead of being refused.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -11,7 +17,12 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from evothesis.config import Server
+from evothesis.errors import ConfigurationError
+
 BACKLOG = 1024
+HANDSHAKE_SECONDS_MAX = 10.0  # as long as a whole request may take
+FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 PULSE_SECONDS = 1.0
 SHUTDOWN_SECONDS = 5  # for requests that are under way
 HEADER_BYTES_MAX = 8190
@@ -36,11 +47,51 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         runner.run(until_told())
 
 
-def serve(application: web.Application, host: str, port: int, pulse: Callable[[], None]) -> None:
-    """Serve an application on one socket until SIGTERM."""
+def inherited() -> dict[str, socket.socket]:
+    """The listening sockets that systemd opened for this process, by FileDescriptorName= (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found = {name: socket.socket(fileno=FIRST_DESCRIPTOR + number) for number, name in enumerate(names)}
+    for listening in found.values():
+        listening.settimeout(0)
+        listening.set_inheritable(False)  # children that we fork have it all the same, programs that we start do not
+    return found
+
+
+def tls(settings: Server) -> ssl.SSLContext | None:
+    """What HTTPS is spoken with, None for HTTP. Raises ConfigurationError."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)  # TLS 1.2 and newer, as OpenSSL now thinks best
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        message = f"server.tls_cert and tls_key cannot be used: {error.strerror or error}"
+        hint = f"is {settings.tls_key} the key of {settings.tls_cert}, and may this user read both?"
+        raise ConfigurationError(message, hint=hint) from error
+    return context
+
+
+def serve(
+    application: web.Application,
+    host: str,
+    port: int,
+    pulse: Callable[[], None],
+    *,
+    listening: socket.socket | None = None,
+) -> None:
+    """Serve an application until SIGTERM, on one socket: the one that is `listening` already, or a new one."""
 
     async def main(stopped: asyncio.Event) -> None:
-        runner = await listen(application, host, port)
+        runner = await prepare(application)
+        site = (
+            web.SockSite(runner, listening, backlog=BACKLOG)
+            if listening
+            else web.TCPSite(runner, host, port, backlog=BACKLOG)
+        )
+        await site.start()
         await pulse_until(stopped, pulse)
         await runner.cleanup()
 
@@ -53,13 +104,6 @@ async def pulse_until(stopped: asyncio.Event, pulse: Callable[[], None]) -> None
         pulse()
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), PULSE_SECONDS)
-
-
-async def listen(application: web.Application, host: str, port: int) -> web.AppRunner:
-    """Begin to serve on one socket."""
-    runner = await prepare(application)
-    await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
-    return runner
 
 
 async def prepare(application: web.Application) -> web.AppRunner:

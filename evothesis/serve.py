@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 DEMO_EXPORT_SECONDS = 300
 START_SECONDS = 10  # in which an embedded PostgreSQL has usually started
 STOP_SECONDS_MAX = 9  # systemd and people expect that all of it ends within ten
+
+Sockets = Mapping[str, socket.socket]  # that systemd opened, for "collector" and "admin"
 
 
 class Scope(NamedTuple):
@@ -75,7 +77,12 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
         admin = msgspec.structs.replace(config.admin, token=secrets.token_urlsafe(24))
         config = msgspec.structs.replace(config, admin=admin)
     check_parser()
-    _check_free(_listeners(config, scope))
+    listener.tls(config.server)  # what is wrong with it is said before anything runs
+    sockets = listener.inherited()
+    for name, wanted in (("collector", config.server.port), ("admin", config.admin.port)):
+        if name in sockets and sockets[name].getsockname()[1] != wanted:
+            log.warning("systemd listens on another port than is configured.", extra={"listener": name, "port": wanted})
+    _check_free(_listeners(config, scope, sockets))
     shared = Shared.begin(config, _today()) if scope.has_collector else None
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url
@@ -87,7 +94,7 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
     if shared:
         tended.append(lambda: shared.day_key.of(_today()))
     supervisor = Supervisor(
-        _programs(config, url, scope, shared),
+        _programs(config, url, scope, shared, sockets),
         tend=lambda: [tend() for tend in tended],
         in_child=server.release_in_child if server else lambda: None,
     )
@@ -119,7 +126,7 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _programs(config: Config, url: str, scope: Scope, shared: Shared | None) -> list[list[Program]]:
+def _programs(config: Config, url: str, scope: Scope, shared: Shared | None, sockets: Sockets) -> list[list[Program]]:
     def keyless(name: str, main: Callable[[Pulse], None]) -> Program:
         """One that has no use for what hides addresses."""
 
@@ -135,19 +142,19 @@ def _programs(config: Config, url: str, scope: Scope, shared: Shared | None) -> 
     if shared:
         groups.append(
             [
-                Program(f"collector {number}", lambda pulse: _collect(config, shared, pulse))
+                Program(f"collector {number}", lambda pulse: _collect(config, shared, sockets, pulse))
                 for number in range(processes)
             ]
         )
     if scope.has_loader:
         loader = keyless("loader", lambda pulse: _load(config, url, pulse))
-        groups.append([loader, keyless("admin", lambda pulse: _administer(config, url, pulse))])
+        groups.append([loader, keyless("admin", lambda pulse: _administer(config, url, sockets, pulse))])
     if scope.demo_port:
         groups[-1].append(keyless("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
     return groups
 
 
-def _collect(config: Config, shared: Shared, pulse: Pulse) -> None:
+def _collect(config: Config, shared: Shared, sockets: Sockets, pulse: Pulse) -> None:
     def tend() -> None:
         shared.day_key.of(_today())  # the key of yesterday goes, also when nobody comes
         pulse()
@@ -157,7 +164,7 @@ def _collect(config: Config, shared: Shared, pulse: Pulse) -> None:
         await committer.open()
         writing = asyncio.create_task(committer.run())
         broken = asyncio.create_task(committer.broken.wait())
-        server = await Server.open(config, committer, shared)
+        server = await Server.open(config, committer, shared, sockets.get("collector"))
         serving = asyncio.create_task(listener.pulse_until(stopped, tend))
         await asyncio.wait([broken, serving, writing], return_when=asyncio.FIRST_COMPLETED)
         await server.close()
@@ -173,14 +180,15 @@ def _collect(config: Config, shared: Shared, pulse: Pulse) -> None:
 def _load(config: Config, url: str, pulse: Pulse) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
+    config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o770)
     start_seconds = START_SECONDS if config.database.is_embedded else 0
     events_max = config.limits.events_per_site_and_day
     Loader(url, config.spool, stop, pulse, events_max=events_max, start_seconds=start_seconds).run()
 
 
-def _administer(config: Config, url: str, pulse: Pulse) -> None:
-    listener.serve(admin_application(config, url), config.admin.host, config.admin.port, pulse)
+def _administer(config: Config, url: str, sockets: Sockets, pulse: Pulse) -> None:
+    application = admin_application(config, url)
+    listener.serve(application, config.admin.host, config.admin.port, pulse, listening=sockets.get("admin"))
 
 
 def _demonstrate(config: Config, url: str, port: int, pulse: Pulse) -> None:
@@ -209,11 +217,12 @@ class _Periodic:
             self._process.wait()
 
 
-def _listeners(config: Config, scope: Scope) -> list[tuple[str, int]]:
+def _listeners(config: Config, scope: Scope, sockets: Sockets) -> list[tuple[str, int]]:
+    """Where this process is to listen by itself."""
     listeners = []
-    if scope.has_collector:
+    if scope.has_collector and "collector" not in sockets:
         listeners.append((config.server.host, config.server.port))
-    if scope.has_loader:
+    if scope.has_loader and "admin" not in sockets:
         listeners.append((config.admin.host, config.admin.port))
     if scope.demo_port:
         listeners.append(("127.0.0.1", scope.demo_port))

@@ -213,7 +213,7 @@ def test_gap_before_kept(world: World) -> None:
     for number in range(4):
         world.put(entry(event(number)))
         world.load()
-    next(world.spool.glob("*/loaded/*/000000000001.loaded")).unlink()
+    next(world.spool.glob("*/loaded/*/000000000001.*")).unlink()
     forget_all(world, after=1)
     gap = Gap(world.writer.writer, 1, 1)
     with connect(world) as connection:

@@ -105,11 +105,12 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 
 def test_wheel_holds_the_package(built: Path) -> None:
-    """The wheel has every file of the package, and the migrations in it, and nothing else."""
+    """The wheel has every file of the package, the migrations and the units in it, and nothing else."""
     with zipfile.ZipFile(built / f"evothesis-{__version__}-py3-none-any.whl") as wheel:
         names = {name for name in wheel.namelist() if not name.startswith(f"evothesis-{__version__}.dist-info/")}
 
-    assert sources("evothesis") | {f"evothesis/{name}" for name in sources("migrations")} == names
+    inside = {f"evothesis/{name}" for name in sources("migrations") | sources("systemd") | {"config.example.toml"}}
+    assert sources("evothesis") | inside == names
 
 
 def test_source_archive(built: Path) -> None:
@@ -118,7 +119,12 @@ def test_source_archive(built: Path) -> None:
     with tarfile.open(built / f"{top}.tar.gz") as archive:
         names = {name.removeprefix(f"{top}/") for name in archive.getnames()}
 
-    wanted = sources("evothesis") | sources("migrations") | {"README.md", "CHANGELOG.md", "config.example.toml"}
+    wanted = (
+        sources("evothesis")
+        | sources("migrations")
+        | sources("systemd")
+        | {"README.md", "CHANGELOG.md", "config.example.toml"}
+    )
     assert set() == wanted - names
     assert set() == {name.partition("/")[0] for name in names} & {"tests", "var", ".venv", "node_modules"}
 

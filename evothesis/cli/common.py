@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -41,9 +41,9 @@ class Format(StrEnum):
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 
-def start(path: Path | None) -> Config:
-    """The configuration, with logging set up as it says."""
-    config = load(path, os.environ)
+def start(path: Path | None, *, secrets: Collection[str] | None = None) -> Config:
+    """The configuration, with logging set up as it says; `secrets` names the tables whose secrets are needed."""
+    config = load(path, os.environ, secrets=secrets)
     log.configure(config.log.format)
     return config
 

@@ -18,6 +18,10 @@ class Role(StrEnum):
     LOADER = "loader"
 
 
+# the tables of the configuration whose secrets a role needs: its user may be unable to read those of the others
+SECRETS = {Role.ALL: None, Role.COLLECTOR: (), Role.LOADER: ("admin", "database")}
+
+
 def command(
     config: ConfigPath = None,
     role: Annotated[
@@ -38,4 +42,4 @@ def command(
     """
     from evothesis.serve import Scope, serve
 
-    serve(start(config), Scope(role.value, demo_port if demo else None), config_path=config)
+    serve(start(config, secrets=SECRETS[role]), Scope(role.value, demo_port if demo else None), config_path=config)

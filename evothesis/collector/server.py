@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+import socket
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -28,21 +29,25 @@ class Server:
         self._sweeping = asyncio.create_task(door.sweep())
 
     @classmethod
-    async def open(cls, config: Config, committer: Committer, shared: Shared) -> Self:
-        """Listen."""
+    async def open(
+        cls, config: Config, committer: Committer, shared: Shared, listening: socket.socket | None = None
+    ) -> Self:
+        """Listen: on a socket of its own, or on one that all processes share."""
         reception = Reception(config, committer, shared)
         runner = await listener.prepare(Collector(config, committer, reception).application())
         server = runner.server
         assert server is not None  # noqa: S101 - it was prepared
         server.request_handler = guarded(server.request_handler)
         loop = asyncio.get_running_loop()
+        own: dict[str, Any] = {"host": config.server.host, "port": config.server.port, "reuse_port": True}
         door = Door(config, reception, lambda: Stranger(server, loop=loop, **listener.PROTOCOL))
+        tls = listener.tls(config.server)
         sockets = await loop.create_server(
             lambda: Connection(door),
-            config.server.host,
-            config.server.port,
-            reuse_port=True,
+            **({"sock": listening} if listening else own),
             backlog=listener.BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=listener.HANDSHAKE_SECONDS_MAX if tls else None,
         )
         return cls(door, runner, sockets)
 

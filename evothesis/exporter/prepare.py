@@ -56,10 +56,10 @@ def prepare(connection: pg.Connection, destination: Destination, store: Store, *
         store.is_conditional = known["conditional"]
         if known["guide_version"] == SCHEMA_VERSION:
             return
-        store.replace(README, _readme(instance))
+        store.replace(README, readme(instance))
     else:
         # tried with the guide: credentials that may not delete could not remove another object
-        store.is_conditional = _probe(store, _readme(instance))
+        store.is_conditional = _probe(store, readme(instance))
         if not store.is_conditional:
             log.warning(
                 "Store overwrites objects although it is told not to: it is looked at before each one is put.",
@@ -80,7 +80,8 @@ def _probe(store: Store, body: bytes) -> bool:
         return store.probe(README, Path(file.name), hashlib.sha256(body).digest())
 
 
-def _readme(instance: str) -> bytes:
+def readme(instance: str) -> bytes:
+    """The guide."""
     return GUIDE.format(instance=instance).encode()
 
 

@@ -43,7 +43,7 @@ def forgotten(connection: pg.Connection, spool: Path) -> list[Segment]:
     found: dict[int, list[Segment]] = defaultdict(list)
     for hour in kept_hours(spool):
         found[hour.writer] += kept_segments(hour, positions.get(hour.writer, 0))
-    # a clock may have been set back, and a copy may have other times: a writer's own order is that of its numbers
+    # a clock may have been set back: a writer's own order is that of its numbers
     return list(merge(*map(sorted, found.values()), key=attrgetter("changed_at_nanoseconds")))
 
 

@@ -6,7 +6,6 @@ is restored from an older backup fills itself up from it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,11 +66,13 @@ def backlog(spool: Path) -> Backlog:
 
 
 def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> Path:
-    """Put a segment aside whose events are committed; its file's time becomes that of the load. Returns the folder."""
+    """Put a segment aside whose events are committed; its name tells when. Returns the folder.
+
+    A file's time would tell it too, but only its owner may set that, and the loader may be another user.
+    """
     folder = segment.path.parent / KEPT / f"{hour:{HOUR_FORMAT}}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    os.utime(segment.path, ns=(at_nanoseconds, at_nanoseconds))
-    segment.path.rename(folder / f"{segment.path.stem}{DAMAGED if is_damaged else LOADED}")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o770)
+    segment.path.rename(folder / f"{segment.path.stem}.{at_nanoseconds}{DAMAGED if is_damaged else LOADED}")
     return folder
 
 
@@ -97,12 +98,14 @@ def _segments(spool: Path, suffixes: set[str]) -> Iterator[Segment]:
 
 def _files(folder: Path, writer: int, suffixes: set[str], first_no: int = 0) -> Iterator[Segment]:
     for file in _entries(folder):
-        if file.suffix in suffixes and file.stem.isdigit() and int(file.stem) >= first_no:
+        number, _, at_nanoseconds = file.stem.partition(".")
+        if file.suffix in suffixes and number.isdigit() and int(number) >= first_no:
             try:
                 status = file.stat()
             except FileNotFoundError:  # it changed its state between the listing and the look
                 continue
-            yield Segment(writer, int(file.stem), file, status.st_size, status.st_mtime_ns)
+            changed_at = int(at_nanoseconds) if at_nanoseconds.isdigit() else status.st_mtime_ns
+            yield Segment(writer, int(number), file, status.st_size, changed_at)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -64,7 +64,7 @@ class Writer:
         that cannot be read is left to a person. Raises as `append`, and OSError.
         """
         made_in = [spool, *itertools.takewhile(lambda parent: not parent.exists(), spool.parents)]
-        spool.mkdir(parents=True, exist_ok=True, mode=0o750)
+        spool.mkdir(parents=True, exist_ok=True, mode=0o770)
         mine: Self | None = None
         try:
             for folder in sorted(entry for entry in spool.iterdir() if entry.name.isdigit()):
@@ -75,7 +75,7 @@ class Writer:
             while mine is None:
                 # a new number for a new folder: numbers of a lost spool must not come back with other events
                 folder = spool / str(secrets.randbits(31))
-                folder.mkdir(mode=0o750)
+                folder.mkdir(mode=0o770)  # the loader moves segments, and may be another user of the same group
                 mine = cls._take(folder, system)
             # the folders' own names, before anything in them is promised to anybody
             for folder in made_in:

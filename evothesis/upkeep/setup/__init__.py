@@ -1,0 +1,1 @@
+"""Setup: answers in, a machine that runs the appliance out. What is right already is left alone."""
