@@ -38,4 +38,4 @@ def command(
     """
     from evothesis.serve import Scope, serve
 
-    serve(start(config), Scope(role.value, demo_port if demo else None), config_path=config)
+    serve(start(config), Scope(role.value, demo_port if demo else None, config))
