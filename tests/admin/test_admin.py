@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.admin.desk import get
 from tests.appliance import TOKEN, Appliance, eventually
-from tests.collector.client import Answer, ask, collect
+from tests.collector.client import ask, collect
 from tests.collector.shared import running
 from tests.fix_postgres import DebianPostgres
 
@@ -18,11 +19,6 @@ COUNTED = """
 select (select count(*) from events_log) as total, (select count(*) from rejected_events) as rejected,
        (select sum(duplicate) from loads)::int as duplicate, (select sum(withheld) from loads)::int as withheld
 """
-
-
-def get(appliance: Appliance, path: str) -> Answer:
-    """GET of the operator, who has a token."""
-    return ask(appliance.admin_url, "GET", path, headers=appliance.admin_headers)
 
 
 def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:
