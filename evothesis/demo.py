@@ -11,7 +11,7 @@ import psycopg
 from aiohttp import web
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from evothesis.admin.recent import recent_events
+from evothesis.admin.recent import Wanted, recent_events
 from evothesis.pg import pool
 
 PAGES = Path(str(files("evothesis").joinpath("static", "demo")))
@@ -39,7 +39,7 @@ def demo_application(url: str, collector: str) -> web.Application:
 
     async def recent(request: web.Request) -> web.Response:
         try:
-            body = await recent_events(request.app[_POOL], limit=EVENTS_SHOWN_MAX)
+            body = await recent_events(request.app[_POOL], Wanted(EVENTS_SHOWN_MAX))
         except (psycopg.Error, PoolTimeout) as error:  # it is away, or has no tables yet
             raise web.HTTPServiceUnavailable from error
         return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})

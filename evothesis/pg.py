@@ -36,6 +36,7 @@ _TRANSIENT_CODES = frozenset({"25006"})
 
 T = TypeVar("T")
 AsyncConnection = psycopg.AsyncConnection[DictRow]
+Connections = AsyncConnectionPool[AsyncConnection]
 
 # the last three: a client that is gone without a word keeps its locks no longer than it takes us to come back
 _OPTIONS = (
@@ -79,9 +80,10 @@ def check(url: str) -> None:
         raise ConfigurationError(message, hint=hint) from None  # libpq's own words quote the password
 
 
-def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
+def connect(url: str, *, name: str, autocommit: bool = True, reads_only: bool = False) -> Connection:
     """Connect as `name` (seen in pg_stat_activity), in UTC, with commits that wait for the disk.
 
+    `reads_only`: no query may write, or take longer than READ_TIMEOUT_MILLISECONDS.
     Raises UnreachableError when it may work later, ConfigurationError when it will not.
     """
     check(url)
@@ -96,7 +98,7 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=30_000,
-            options=_OPTIONS,
+            options=f"{_OPTIONS} {_READ_OPTIONS}" if reads_only else _OPTIONS,
             row_factory=dict_row,
         )
     except psycopg.OperationalError as error:
@@ -109,7 +111,7 @@ def connect(url: str, *, name: str, autocommit: bool = True) -> Connection:
     return connection
 
 
-def pool(url: str, *, name: str) -> AsyncConnectionPool[AsyncConnection]:
+def pool(url: str, *, name: str) -> Connections:
     """Connections for those who only read while others work; open it with `async with`."""
     return AsyncConnectionPool(
         url,

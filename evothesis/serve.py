@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,10 +52,14 @@ Sockets = Mapping[str, socket.socket]  # that systemd opened, for "collector" an
 
 
 class Scope(NamedTuple):
-    """What is served: the role ("all", "collector" or "loader"), and the demo site's port, if it has one."""
+    """What is served: the role ("all", "collector" or "loader"), and the demo site's port, if it has one.
+
+    Exports are started with the configuration at `config_path`.
+    """
 
     role: str
     demo_port: int | None = None
+    config_path: Path | None = None
 
     @property
     def has_collector(self) -> bool:
@@ -67,7 +72,7 @@ class Scope(NamedTuple):
         return self.role != "collector"
 
 
-def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
+def serve(config: Config, scope: Scope) -> None:
     """Run until SIGTERM or SIGINT.
 
     Raises EvothesisError for what is known to be wrong before anything runs. What only the database knows, a wrong
@@ -88,7 +93,7 @@ def serve(config: Config, scope: Scope, *, config_path: Path | None) -> None:
     url = server.url if server else config.database.url
     if scope.has_loader:
         pg.check(url)
-    exporter = _Periodic(config_path) if scope.demo_port else None
+    exporter = _Periodic(scope.config_path) if scope.demo_port else None
     announcement = _Announcement(config, scope)
     tended: list[Callable[[], object]] = [part.tend for part in (server, exporter, announcement) if part]
     if shared:
@@ -148,7 +153,8 @@ def _programs(config: Config, url: str, scope: Scope, shared: Shared | None, soc
         )
     if scope.has_loader:
         loader = keyless("loader", lambda pulse: _load(config, url, pulse))
-        groups.append([loader, keyless("admin", lambda pulse: _administer(config, url, sockets, pulse))])
+        administer = partial(_administer, config, url, scope.config_path, sockets)
+        groups.append([loader, keyless("admin", administer)])
     if scope.demo_port:
         groups[-1].append(keyless("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
     return groups
@@ -186,8 +192,8 @@ def _load(config: Config, url: str, pulse: Pulse) -> None:
     Loader(url, config.spool, stop, pulse, events_max=events_max, start_seconds=start_seconds).run()
 
 
-def _administer(config: Config, url: str, sockets: Sockets, pulse: Pulse) -> None:
-    application = admin_application(config, url)
+def _administer(config: Config, url: str, config_path: Path | None, sockets: Sockets, pulse: Pulse) -> None:
+    application = admin_application(config, url, config_path=config_path)
     listener.serve(application, config.admin.host, config.admin.port, pulse, listening=sockets.get("admin"))
 
 

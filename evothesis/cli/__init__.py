@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evothesis import __version__
-from evothesis.cli import accept_loss, backup, doctor, export, init, migrate, restore, serve, usage
+from evothesis.cli import accept_loss, backup, doctor, export, init, migrate, restore, serve, token, usage
 from evothesis.cli.common import print_error
 from evothesis.errors import EvothesisError
 
@@ -26,6 +26,7 @@ app.command("migrate")(migrate.command)
 app.add_typer(export.app, name="export")
 app.command("usage")(usage.command)
 app.command("accept-loss")(accept_loss.command)
+app.add_typer(token.app, name="token")
 app.command("init")(init.command)
 app.command("doctor")(doctor.command)
 app.command("backup")(backup.command)

@@ -42,4 +42,4 @@ def command(
     """
     from evothesis.serve import Scope, serve
 
-    serve(start(config, secrets=SECRETS[role]), Scope(role.value, demo_port if demo else None), config_path=config)
+    serve(start(config, secrets=SECRETS[role]), Scope(role.value, demo_port if demo else None, config))

@@ -45,6 +45,14 @@ class Limiter:
         self._full_at[other] = max(self._full_at[other], full_at)
         return True
 
+    def refuses(self, key: str | None, now: float) -> bool:
+        """What `takes` would say no to; nothing is counted."""
+        if key is None or self._full_at is None:
+            return False
+        digest = hash(key)
+        full_at = min(self._full_at[digest & _LAST], self._full_at[digest >> 24 & _LAST])
+        return max(full_at, now) + 1 / self.rate - now > BURST_SECONDS + _ROUNDING_SECONDS
+
 
 def address_prefix(peer: str | None) -> str | None:
     """The key of a client: its IPv4 address, or the /64 that one household or server has in IPv6."""

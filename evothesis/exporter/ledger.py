@@ -10,10 +10,9 @@ from psycopg.types.json import Jsonb
 from evothesis import pg
 from evothesis.errors import DeliveryError, EvothesisError
 from evothesis.exporter.encode import Encoded
+from evothesis.exporter.lock import LOCK
 from evothesis.exporter.plan import Chunk, Load
 from evothesis.exporter.read import Planned
-
-LOCK = 0x65766F657870  # "evoexp": any number that nothing else here locks
 
 UNPLANNED = """
 -- a visible load implies that all loads of its writer before it are visible, with their events

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.admin.desk import get
 from tests.appliance import TOKEN, Appliance, eventually
-from tests.collector.client import Answer, ask, collect
-from tests.collector.shared import pytest_runtest_makereport, running
+from tests.collector.client import ask, collect
+from tests.collector.shared import running
 from tests.fix_postgres import DebianPostgres
 
-__all__ = ["pytest_runtest_makereport"]
-
-EVENTS = 25
+EVENTS = 25  # that were stored, see conftest.py
 COUNTED = """
 select (select count(*) from events_log) as total, (select count(*) from rejected_events) as rejected,
        (select sum(duplicate) from loads)::int as duplicate, (select sum(withheld) from loads)::int as withheld
 """
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
-    """An appliance that has stored events, refused one, seen one twice and withheld two."""
-    with running(tmp_path_factory.mktemp("admin"), postgres_template) as appliance:
-        event = {"eventType": "click", "siteId": "shop.example", "url": "https://shop.example/a", "sessionId": "s1"}
-        for number in range(EVENTS):
-            collect(appliance.url, event | {"n": number})
-        collect(appliance.url, event | {"n": 0})
-        collect(appliance.url, event | {"timestamp": "now"})
-        collect(appliance.url, {"eventType": "batch", "events": [event, event | {"n": -1}]}, {"DNT": "1"})
-        appliance.wait_until_drained()
-        yield appliance
-
-
-def get(appliance: Appliance, path: str) -> Answer:
-    """GET of the operator, who has a token."""
-    return ask(appliance.admin_url, "GET", path, headers=appliance.admin_headers)
 
 
 def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:

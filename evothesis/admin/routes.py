@@ -1,0 +1,32 @@
+"""Routes: the one table of what can be asked, and with which scope. Router, rights and description follow it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from evothesis.admin import events, reports
+from evothesis.admin.desk import Asked, answer
+from evothesis.admin.health import Health, health
+from evothesis.admin.openapi import document
+from evothesis.admin.query import Query, parse
+from evothesis.admin.route import Route
+
+
+async def description(asked: Asked) -> web.Response:
+    """What can be asked, for programs: this document."""
+    parse(asked.request, Query)
+    return answer(document(ROUTES))
+
+
+ROUTES = (
+    Route("GET", "/health", None, health, answer=Health, statuses=(200, 503)),
+    Route("GET", "/openapi.json", "read", description),
+    Route("GET", "/events/count", "read", events.count, events.CountQuery, events.Counted),
+    Route("GET", "/events/recent", "read", events.recent, events.RecentQuery, events.Page),
+    Route("GET", "/events/rejected", "read", events.rejected, events.RejectedQuery, events.Page),
+    Route("GET", "/usage", "read", reports.usage, reports.UsageQuery),
+    Route("GET", "/sites", "read", reports.sites, reports.SitesQuery, reports.Sites),
+    Route("GET", "/export/status", "read", reports.export_status),
+    Route("GET", "/export/config", "admin", reports.export_config),
+    Route("POST", "/export/run", "export", reports.export_run, statuses=(202,)),
+)
