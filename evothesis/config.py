@@ -14,8 +14,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from evothesis.currency import unit
+
 SECRETS = frozenset({"token", "secret_access_key"})
 MASK = "…"
+MONEY_MAX = 10**12  # above it is a slip of the pen, and no longer exact
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 NonNegative = Annotated[int, Meta(ge=0)]
@@ -167,16 +170,50 @@ class Export(Table, frozen=True, kw_only=True):
             raise ValueError(message)
 
 
+class Tier(Table, frozen=True, kw_only=True):
+    """What an event costs when there are many."""
+
+    above: Positive
+    rate_per_thousand: Decimal
+
+
+class AddOn(Table, frozen=True, kw_only=True):
+    """What is paid every month, however many events there are."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    amount: Decimal
+
+
 class Usage(Table, frozen=True, kw_only=True):
-    """What events cost."""
+    """What events cost: a tariff."""
 
     rate_per_thousand: Decimal = Decimal("0.01")
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "USD"
+    billable: Literal["people", "all"] = "people"
+    free_events: NonNegative = 0
+    tiers: tuple[Tier, ...] = ()
+    tier_style: Literal["graduated", "volume"] = "graduated"
+    minimum: Decimal = Decimal(0)
+    add_ons: tuple[AddOn, ...] = ()
 
     def __post_init__(self) -> None:
-        """A rate is a finite amount of money."""
-        if not self.rate_per_thousand.is_finite() or self.rate_per_thousand < 0:
-            message = f"`usage.rate_per_thousand` is {self.rate_per_thousand}; it must be 0 or more"
+        """Money is finite and not negative, what stands on an invoice as it is can be paid, tiers rise."""
+        rates = [("rate_per_thousand", self.rate_per_thousand)]
+        rates += [("tiers", tier.rate_per_thousand) for tier in self.tiers]
+        amounts = [("minimum", self.minimum), *(("add_ons", add_on.amount) for add_on in self.add_ons)]
+        for name, money in [*rates, *amounts]:
+            if not money.is_finite() or not 0 <= money < MONEY_MAX:
+                message = f"{name}: {money} is no price; it must be 0 or more"
+                raise ValueError(message)
+        for name, money in amounts:
+            if money % unit(self.currency):
+                message = (
+                    f"{name}: {money} cannot be paid in {self.currency}, whose smallest unit is {unit(self.currency)}"
+                )
+                raise ValueError(message)
+        bounds = [tier.above for tier in self.tiers]
+        if bounds != sorted(set(bounds)):
+            message = f"tiers: they begin above {', '.join(map(str, bounds))}; each must begin above the one before"
             raise ValueError(message)
 
 

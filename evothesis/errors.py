@@ -8,8 +8,9 @@
     │   ├── SpoolFullError      the request is answered 503; the spool recovers by itself
     │   └── SpoolBrokenError    a sync failed: the process that saw it must end
     ├── LoadError
-    └── DeliveryError
-        └── HistoryError        a bucket has what the database forgot; nothing may be planned
+    ├── DeliveryError
+    │   └── HistoryError        a bucket has what the database forgot; nothing may be planned
+    └── InvoiceError
 
 The docstring of a class is its default message.
 """
@@ -66,3 +67,7 @@ class DeliveryError(EvothesisError):
 
 class HistoryError(DeliveryError):
     """A bucket and the database disagree about what was delivered."""
+
+
+class InvoiceError(EvothesisError):
+    """An invoice cannot be made, or not be corrected like this."""

@@ -26,6 +26,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.rows import dict_row
 
+from evothesis import pg
+from evothesis.usage.check import differences
 from tests.oracle.bucket import Bucket
 from tests.oracle.journal import Journal, Sent
 from tests.oracle.stored import EPOCH, Stored, in_table
@@ -48,6 +50,7 @@ POSITIONS = "select writer, next_segment_no from writers order by writer"
 REJECTED = """
 select (select count(*) from rejected_events)::int + (select coalesce(sum(rejected), 0) from removed)::int as rows
 """
+DAYS = "select distinct usage_day as day from usage_ledger"
 REMOVED = "select writer, segment_no, events from removed"
 
 RATE_PER_THOUSAND = Decimal("0.01")
@@ -158,6 +161,9 @@ def _billing(
         if abs(Decimal(month["amount"]) - exact) > CENT / 2:
             yield f"billing: {month['billable']} events cost {month['amount']}"
     yield from _not_billed(journal, stored, dsn, usage)
+    with pg.connect(dsn, name="test") as connection:
+        for row in _rows(dsn, DAYS):
+            yield from (f"billing: {difference}" for difference in differences(connection, row["day"]))
 
 
 def _billed_loads(stored: list[Stored], dsn: str) -> Iterator[str]:

@@ -170,6 +170,7 @@ def test_fault_in_database(world: World, url: str, bucket: Path, journal: Path, 
     """A fault in a table is found."""
     expected, statement = IN_DATABASE[fault]
     with psycopg.connect(url) as connection:
+        connection.execute("set session_replication_role = replica")  # the ledger refuses this to everybody else
         connection.execute(statement)
     append(journal, {"request": 10**6, "marks": ["refused"], "invalid": ["refused"], "text": None})
     append(journal, {"request": 10**6, "answer": "refused", "status": 400})

@@ -1,9 +1,9 @@
-"""Meter: what a month counted, from the ledger that the loads wrote."""
+"""Meter: what a month counted, from the ledger that the loads wrote and its sums."""
 
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Literal, NamedTuple
 
 from psycopg import sql
@@ -16,9 +16,9 @@ Group = Literal["site", "day"]
 # by site or by day in one query; a group's name is text in both
 COUNTS = """
 select {group}::text as name,
-       sum(accepted)::bigint as events, sum(accepted - bots)::bigint as billable, sum(duplicate)::bigint as duplicates,
-       sum(bots)::bigint as bots, sum(rejected)::bigint as rejected, sum(withheld)::bigint as withheld
-  from usage_ledger
+       sum(accepted)::bigint as events, sum(bots)::bigint as bots, sum(duplicate)::bigint as duplicates,
+       sum(rejected)::bigint as rejected, sum(withheld)::bigint as withheld
+  from usage_counts
  where usage_day >= %(first)s and usage_day < %(next)s
  group by 1
  order by 1
@@ -26,13 +26,12 @@ select {group}::text as name,
 
 
 class Counts(NamedTuple):
-    """Events of one site or one day. `billable` are stored events that no bot sent."""
+    """Events of one site or one day. `events` are stored ones, also those that bots sent."""
 
     name: str
     events: int
-    billable: int
-    duplicates: int
     bots: int
+    duplicates: int
     rejected: int
     withheld: int
 
@@ -52,6 +51,12 @@ class Month(NamedTuple):
             raise ConfigurationError(message, hint="write it as YYYY-MM, for example 2026-11")
         return cls(int(match[1]), int(match[2]))
 
+    @classmethod
+    def of(cls, moment: datetime) -> Month:
+        """The month in which a moment lies."""
+        day = moment.astimezone(UTC)
+        return cls(day.year, day.month)
+
     @property
     def first(self) -> date:
         """Its first day."""
@@ -61,6 +66,16 @@ class Month(NamedTuple):
     def next(self) -> date:
         """The first day after it."""
         return date(self.year + self.number // 12, self.number % 12 + 1, 1)
+
+    @property
+    def end(self) -> datetime:
+        """The moment at which it is over."""
+        return datetime.combine(self.next, time(), UTC)
+
+    @property
+    def previous(self) -> Month:
+        """The month before."""
+        return Month(self.year - (self.number == 1), (self.number - 2) % 12 + 1)
 
     def __str__(self) -> str:
         """As it is parsed."""
