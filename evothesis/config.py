@@ -34,6 +34,7 @@ Origin = Annotated[
 SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
 DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+ColumnName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 
 
 def masked(name: str, value: object) -> object:
@@ -144,7 +145,7 @@ class Database(Table, frozen=True, kw_only=True):
 
 
 class Destination(Table, frozen=True, kw_only=True):
-    """One bucket or folder that receives everything."""
+    """One bucket or folder, and what it receives: everything, unless it says otherwise."""
 
     name: Name = "client"
     url: Annotated[str, Meta(pattern=DESTINATION_URL.pattern)] = "file:var/bucket"
@@ -153,6 +154,13 @@ class Destination(Table, frozen=True, kw_only=True):
     region: str = "us-east-1"
     access_key_id: str = ""
     secret_access_key: str = ""
+    sites: tuple[SiteName, ...] = ()
+    sites_except: tuple[SiteName, ...] = ()
+    event_types: tuple[str, ...] = ()
+    columns: tuple[ColumnName, ...] = ()
+    columns_except: tuple[ColumnName, ...] = ()
+    columns_renamed: dict[ColumnName, ColumnName] = {}
+    columns_hashed: tuple[ColumnName, ...] = ()
 
 
 class Export(Table, frozen=True, kw_only=True):

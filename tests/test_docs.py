@@ -148,10 +148,10 @@ def example_settings() -> list[tuple[str, str]]:
 
 
 def names_in(document: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted name of everything that stands in a document."""
+    """The dotted name of every setting that stands in a document, also of those that are tables themselves."""
     for name, value in document.items():
         for part in value if name == "destination" else [value]:
-            if isinstance(part, dict):
+            if isinstance(part, dict) and prefix + name not in names(Config):
                 yield from names_in(part, f"{prefix}{name}.")
             else:
                 yield prefix + name

@@ -13,13 +13,14 @@ import logging
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from psycopg.types.json import Jsonb
 
 from evothesis import pg
 from evothesis.config import Destination
 from evothesis.errors import DeliveryError, HistoryError
 from evothesis.exporter import ledger, manifest
-from evothesis.exporter.encode import FORMATS
 from evothesis.exporter.plan import Chunk, Range
+from evothesis.exporter.selection import Selection
 from evothesis.exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -43,19 +44,21 @@ values (%(destination)s, %(sequence)s, %(key)s, %(body)s, %(sha256)s, %(rows)s, 
 """
 DELIVERED = """
 -- also in a format that the configuration no longer names
-insert into deliveries (destination, export_id, format, key, state, rows, bytes, sha256, schema_version,
+insert into deliveries (destination, export_id, format, key, state, rows, bytes, sha256, schema_version, selection,
                         manifest_sequence)
-select %(destination)s, e.export_id, %(format)s, %(key)s, 'published', e.rows, %(bytes)s, decode(%(sha256)s, 'hex'),
-       %(schema_version)s, %(sequence)s
+select %(destination)s, e.export_id, %(format)s, %(key)s, 'published', %(rows)s, %(bytes)s, decode(%(sha256)s, 'hex'),
+       %(schema_version)s, %(selection)s, %(sequence)s
   from exports e where e.export_key = %(export_key)s
 on conflict (destination, export_id, format) do update
-   set state = 'published', bytes = excluded.bytes, sha256 = excluded.sha256,
-       schema_version = excluded.schema_version, manifest_sequence = excluded.manifest_sequence, changed_at = now()
+   set state = 'published', key = excluded.key, rows = excluded.rows, bytes = excluded.bytes, sha256 = excluded.sha256,
+       schema_version = excluded.schema_version, selection = excluded.selection,
+       manifest_sequence = excluded.manifest_sequence, changed_at = now()
 """
 EMPTY = """
-update deliveries d set state = 'published', manifest_sequence = %(sequence)s, changed_at = now()
+update deliveries d
+   set state = 'published', rows = 0, selection = %(selection)s, manifest_sequence = %(sequence)s, changed_at = now()
   from exports e
- where e.export_id = d.export_id and d.destination = %(destination)s and e.export_key = any(%(keys)s)
+ where e.export_id = d.export_id and d.destination = %(destination)s and e.export_key = %(export_key)s
 """
 
 
@@ -108,35 +111,19 @@ def _checked(body: bytes, destination: str, sequence: int, instance: str, key: E
 
 
 def _take_over(connection: pg.Connection, destination: Destination, document: dict[str, Any], body: bytes) -> None:
-    files = document["files"]
-    chunks = []
-    for file in files:
-        chunk, sha256 = _chunk(connection, destination.name, file["loads"])
-        if chunk.rows != file["rows"]:
-            message = f"{destination.name}: {file['key']} has {file['rows']} rows, its loads have {chunk.rows} here"
-            raise HistoryError(message, hint="the database is not the one that delivered this file")
-        # a machine that went back to a snapshot gives the same numbers, and maybe as many rows, to other events
-        if sha256 != file.get("loads_sha256"):
-            message = f"{destination.name}: {file['key']} was made of other segments than the database has"
-            raise HistoryError(message, hint="was the machine set back? give it another instance name and prefix")
-        chunks.append(chunk)
-    covered = [part._asdict() for chunk in chunks for part in chunk.ranges]
-    # hours without an event have no file
-    rest = [part for part in document["loads"] if Range(**_named(part))._asdict() not in covered]
-    empty = {}
-    for part in rest:
-        chunk, _ = _chunk(connection, destination.name, [part])
-        if chunk.rows:
-            message = f"{destination.name}: the bucket lists loads without a row which have {chunk.rows} here"
-            raise HistoryError(message, hint="the database is not the one that delivered this manifest")
-        empty[chunk.key(document["instance"])] = chunk
-    unknown = {chunk.key(document["instance"]): chunk for chunk in chunks} | empty
-    known = connection.execute(KNOWN, {"keys": list(unknown)}).fetchall()
-    for row in known:
+    instance, files = document["instance"], document["files"]
+    chunks = [_checked_chunk(connection, destination.name, file) for file in files]
+    # chunks of which nothing was selected, and hours without an event, have no file
+    not_selected = [
+        (_checked_chunk(connection, destination.name, part), part) for part in document.get("not_selected", [])
+    ]
+    covered = {part for chunk in [*chunks, *(chunk for chunk, _ in not_selected)] for part in chunk.ranges}
+    rest = [part for part in document["loads"] if Range(**_named(part)) not in covered]
+    empty = [*not_selected, *((_empty_chunk(connection, destination.name, part), {}) for part in rest)]
+    unknown = {chunk.key(instance): chunk for chunk in [*chunks, *(chunk for chunk, _ in empty)]}
+    for row in connection.execute(KNOWN, {"keys": list(unknown)}).fetchall():
         del unknown[row["export_key"]]
-    ledger.plan(connection, list(unknown.values()), instance=document["instance"])
-    for form in destination.formats:
-        ledger.add_deliveries(connection, destination.name, form, FORMATS[form].extension)
+    ledger.plan(connection, list(unknown.values()), instance=instance)
     name = {"destination": destination.name, "sequence": document["sequence"]}
     connection.execute(
         RECORD,
@@ -152,8 +139,34 @@ def _take_over(connection: pg.Connection, destination: Destination, document: di
         },
     )
     for file, chunk in zip(files, chunks, strict=True):
-        connection.execute(DELIVERED, name | file | {"export_key": chunk.key(document["instance"])})
-    connection.execute(EMPTY, name | {"keys": list(empty)})
+        delivered = {"export_key": chunk.key(instance), "selection": Jsonb(file.get("selection", {}))}
+        connection.execute(DELIVERED, name | file | delivered)
+    ledger.add_deliveries(connection, destination, Selection.of(destination))  # formats that the bucket has not
+    for chunk, part in empty:
+        without = {"export_key": chunk.key(instance), "selection": Jsonb(part.get("selection", {}))}
+        connection.execute(EMPTY, name | without)
+
+
+def _checked_chunk(connection: pg.Connection, destination: str, part: dict[str, Any]) -> Chunk:
+    """The chunk of which the bucket has a file, or would have one if something of it were selected."""
+    what = part.get("key", "a chunk without a file")
+    chunk, sha256 = _chunk(connection, destination, part["loads"])
+    if not part.get("selection") and chunk.rows != part["rows"]:
+        message = f"{destination}: {what} has {part['rows']} rows, its loads have {chunk.rows} here"
+        raise HistoryError(message, hint="the database is not the one that delivered this file")
+    # a machine that went back to a snapshot gives the same numbers, and maybe as many rows, to other events
+    if sha256 != part.get("loads_sha256"):
+        message = f"{destination}: {what} was made of other segments than the database has"
+        raise HistoryError(message, hint="was the machine set back? give it another instance name and prefix")
+    return chunk
+
+
+def _empty_chunk(connection: pg.Connection, destination: str, part: dict[str, int]) -> Chunk:
+    chunk, _ = _chunk(connection, destination, [part])
+    if chunk.rows:
+        message = f"{destination}: the bucket lists loads without a row which have {chunk.rows} here"
+        raise HistoryError(message, hint="the database is not the one that delivered this manifest")
+    return chunk
 
 
 def _named(part: dict[str, int]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Decode: a delivered file in, its digest and its rows by site out. Memory does not grow with the file."""
+"""Decode: a delivered file in, its digest, its rows and its bots by site out. Memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -16,17 +17,35 @@ from evothesis.exporter.blocks import blocks
 MARK = "'"  # stands in CSV before a text that a spreadsheet would take for a formula
 
 
-def rows_by_site(path: Path, form: str) -> dict[str, int]:
+class Names(NamedTuple):
+    """What the columns are called that are counted by; a file may have none that tells bots from people."""
+
+    site: str
+    bot: str | None
+
+
+class Counted(NamedTuple):
+    """Of each site, the rows of a file, and how many of them are bots; None: the file does not tell."""
+
+    rows: dict[str, int]
+    bots: dict[str, int] | None
+
+
+def count(path: Path, form: str, names: Names) -> Counted:
     """Read a file to its end; raises DeliveryError when that is not possible."""
-    counted: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    bots: Counter[str] = Counter()
+    is_bot = pl.col(names.bot) if names.bot else pl.lit(value=False)
     try:
-        for frame in _READERS[form](path):
-            counts = frame.lazy().group_by("site_id").len().collect(engine="streaming")
-            counted.update(dict(counts.iter_rows()))
+        for frame in _READERS[form](path, names):
+            counts = frame.lazy().group_by(names.site).agg(pl.len().alias("rows"), is_bot.sum().alias("bots"))
+            for site, found, robotic in counts.collect(engine="streaming").iter_rows():
+                rows[site] += found
+                bots[site] += robotic
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:  # OSError: gzip's too
         message = f"{path.name} cannot be read as {form}: {error}"
         raise DeliveryError(message, hint="the file is damaged, or is another one") from error
-    return dict(sorted(counted.items()))
+    return Counted(dict(sorted(rows.items())), dict(bots) if names.bot else None)
 
 
 def sha256_of(path: Path) -> bytes:
@@ -35,26 +54,28 @@ def sha256_of(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _parquet(path: Path) -> Iterator[pl.LazyFrame]:
+def _parquet(path: Path, _names: Names) -> Iterator[pl.LazyFrame]:
     yield pl.scan_parquet(path)
 
 
-def _csv(path: Path) -> Iterator[pl.DataFrame]:
+def _csv(path: Path, names: Names) -> Iterator[pl.DataFrame]:
     header = b""
     with gzip.open(path) as file:
         for block in blocks(file, has_quotes=True):
-            texts = pl.read_csv(header + block, columns=["site_id"], infer_schema=False)
-            yield texts.with_columns(pl.col("site_id").str.strip_prefix(MARK))
+            texts = pl.read_csv(header + block, columns=[name for name in names if name], infer_schema=False)
+            site = pl.col(names.site).str.strip_prefix(MARK)
+            yield texts.with_columns(site, *([pl.col(names.bot) == "true"] if names.bot else []))
             header = header or block[: block.index(b"\n") + 1]
 
 
-def _ndjson(path: Path) -> Iterator[pl.DataFrame]:
+def _ndjson(path: Path, names: Names) -> Iterator[pl.DataFrame]:
+    schema = {names.site: pl.String} | ({names.bot: pl.Boolean} if names.bot else {})
     with gzip.open(path) as file:
         for block in blocks(file, has_quotes=False):
-            yield pl.read_ndjson(block, schema={"site_id": pl.String})
+            yield pl.read_ndjson(block, schema=schema)
 
 
-_READERS: dict[str, Callable[[Path], Iterator[pl.DataFrame | pl.LazyFrame]]] = {
+_READERS: dict[str, Callable[[Path, Names], Iterator[pl.DataFrame | pl.LazyFrame]]] = {
     "parquet": _parquet,
     "csv": _csv,
     "ndjson": _ndjson,

@@ -16,9 +16,11 @@ from typing import NamedTuple
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from evothesis.errors import DeliveryError
 from evothesis.exporter.blocks import blocks
 from evothesis.exporter.columns import READ_AS, TEXTS, Column, Kind, columns
-from evothesis.exporter.decode import MARK, rows_by_site, sha256_of
+from evothesis.exporter.decode import MARK, Names, count, sha256_of
+from evothesis.exporter.selection import SITE, Selection
 
 ROW_GROUP_ROWS_MAX = 25_000  # query engines read groups side by side, and skip them by their statistics
 ROW_GROUP_BYTES = 2**25  # of rows as text: a few groups are in memory at once, however large an event is
@@ -50,37 +52,64 @@ class Encoded(NamedTuple):
         return sum(self.rows_by_site.values())
 
 
-class _Rows(NamedTuple):
-    """What a format is made of."""
+class Source(NamedTuple):
+    """Rows as `read` wrote them, and how many there are."""
 
     path: Path
-    columns: list[Column]
-    row_bytes: int  # on average, as text
+    row_count: int
+    schema_version: int
+
+
+class _Rows:
+    """What a format is made of."""
+
+    def __init__(self, source: Source, selection: Selection, hash_key: bytes) -> None:
+        self._source = source
+        self._selection = selection
+        self._hash_key = hash_key
+        self.columns = selection.delivered(source.schema_version)
+        self.row_bytes = source.path.stat().st_size // max(source.row_count, 1) + 1  # on average, as text
+        self.selected = 0  # rows so far
 
     def of(self, *kinds: Kind) -> list[str]:
-        return [column.name for column in self.columns if column.kind in kinds]
+        """The names of the delivered columns of these kinds."""
+        return _of(self.columns, *kinds)
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """All rows, some megabytes at a time, with what the columns mean."""
-        schema = {column.name: READ_AS[column.kind] for column in self.columns}
-        moments = pl.col(self.of(Kind.TIMESTAMP)).str.to_datetime(PARSED, time_unit="us", time_zone="UTC")
-        flags = pl.col(self.of(Kind.BOOLEAN)) == "t"
-        with self.path.open("rb") as file:
+        """What is selected, some megabytes at a time, with what the columns mean."""
+        version = self._source.schema_version
+        schema = {column.name: READ_AS[column.kind] for column in columns(version)}
+        moments = pl.col(_of(columns(version), Kind.TIMESTAMP)).str.to_datetime(PARSED, time_unit="us", time_zone="UTC")
+        flags = pl.col(_of(columns(version), Kind.BOOLEAN)) == "t"
+        with self._source.path.open("rb") as file:
             for block in blocks(file, has_quotes=True):
-                yield pl.read_csv(block, has_header=False, schema=schema).with_columns(moments, flags)
+                rows = self._selection.rows_of(pl.read_csv(block, has_header=False, schema=schema))
+                self.selected += rows.height
+                yield self._selection.columns_of(rows.with_columns(moments, flags), version, self._hash_key)
 
 
-def encode(rows: Path, target: Path, form: str, *, row_count: int, schema_version: int) -> Encoded:
-    """Write a file in one of FORMATS, and count what can be read from it."""
-    row_bytes = rows.stat().st_size // max(row_count, 1) + 1
-    FORMATS[form].write(_Rows(rows, columns(schema_version), row_bytes), target)
-    return Encoded(
+def _of(among: Iterable[Column], *kinds: Kind) -> list[str]:
+    return [column.name for column in among if column.kind in kinds]
+
+
+def encode(source: Source, target: Path, form: str, selection: Selection, hash_key: bytes = b"") -> Encoded:
+    """Write a file in one of FORMATS, and count what can be read from it. Raises DeliveryError if it is not the same.
+
+    `hash_key` is what columns are hashed with that a selection wants hashed.
+    """
+    rows = _Rows(source, selection, hash_key)
+    FORMATS[form].write(rows, target)
+    encoded = Encoded(
         path=target,
-        schema_version=schema_version,
+        schema_version=source.schema_version,
         size_bytes=target.stat().st_size,
         sha256=sha256_of(target),
-        rows_by_site=rows_by_site(target, form),
+        rows_by_site=count(target, form, Names(selection.name(SITE), None)).rows,
     )
+    if encoded.rows != rows.selected:
+        message = f"{target.name} has {encoded.rows} rows, {rows.selected} were written"
+        raise DeliveryError(message, hint="nothing was delivered; is the disk sound?")
+    return encoded
 
 
 def _parquet(rows: _Rows, target: Path) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from evothesis import pg
+from evothesis.config import Destination
 from evothesis.errors import DeliveryError, EvothesisError
-from evothesis.exporter.encode import Encoded
+from evothesis.exporter.encode import FORMATS, Encoded
 from evothesis.exporter.lock import LOCK
 from evothesis.exporter.plan import Chunk, Load
 from evothesis.exporter.read import Planned
+from evothesis.exporter.selection import Selection
 
 UNPLANNED = """
 -- a visible load implies that all loads of its writer before it are visible, with their events
@@ -36,13 +39,19 @@ values (%(export_id)s, %(writer)s, nullif(%(first)s - 1, -1), %(first)s, %(last)
 """
 ADD_DELIVERIES = """
 -- an hour without a stored event has no file: it is published as a range of loads only;
--- a destination that is new has no claim to what was removed before it was there
-insert into deliveries (destination, export_id, format, key, state, rows)
+-- a destination that is new has no claim to what was removed before it was there;
+-- a format that is added has the selection of the chunk's other files, and files of different content different names
+insert into deliveries (destination, export_id, format, key, state, rows, selection)
 select %(destination)s, e.export_id, %(format)s,
-       format('events/dt=%%s/hr=%%s/%%s.%%s', to_char(e.hour, 'YYYY-MM-DD'), to_char(e.hour, 'HH24'), e.export_key,
+       format('events/dt=%%s/hr=%%s/%%s%%s.%%s', to_char(e.hour, 'YYYY-MM-DD'), to_char(e.hour, 'HH24'), e.export_key,
+              '-' || left(encode(sha256(convert_to(nullif(s.selection, '{}')::text, 'UTF8')), 'hex'), 8),
               %(extension)s::text),
-       case when e.rows = 0 then 'stored' else 'planned' end, e.rows
+       case when e.rows = 0 then 'stored' else 'planned' end, e.rows, s.selection
   from exports e
+  left join lateral (
+    select d.selection from deliveries d where d.destination = %(destination)s and d.export_id = e.export_id limit 1
+  ) before on true
+  cross join lateral (select coalesce(before.selection, %(selection)s) as selection) s
  where not exists (
    select from export_ranges r
      join removed x on x.writer = r.writer and x.segment_no between r.first_segment_no and r.last_segment_no
@@ -50,7 +59,7 @@ select %(destination)s, e.export_id, %(format)s,
 on conflict do nothing
 """
 UNFINISHED = """
-select d.destination, d.format, d.key, d.sha256, d.schema_version,
+select d.destination, d.format, d.key, d.sha256, d.schema_version, d.selection,
        e.export_id, e.export_key, e.hour, e.first_received_at, e.last_received_at, e.rows
   from deliveries d join exports e using (export_id)
  where d.state in ('planned', 'rendered') and d.destination = any(%(destinations)s)
@@ -58,7 +67,7 @@ select d.destination, d.format, d.key, d.sha256, d.schema_version,
 """
 RENDERED = """
 update deliveries
-   set state = 'rendered', bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s,
+   set state = 'rendered', rows = %(rows)s, bytes = %(bytes)s, sha256 = %(sha256)s, rows_by_site = %(rows_by_site)s,
        schema_version = %(schema_version)s, changed_at = now()
  where destination = %(destination)s and export_id = %(export_id)s and format = %(format)s
 """
@@ -92,13 +101,17 @@ class Delivery(NamedTuple):
     key: str
     sha256: bytes | None  # as recorded when it was rendered for the first time
     schema_version: int
+    selection: Selection
     planned: Planned
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Delivery:
         """From a row that has the fields of both."""
         planned = Planned(**{name: row[name] for name in Planned._fields})
-        return cls(row["destination"], row["format"], row["key"], row["sha256"], row["schema_version"], planned)
+        selection = msgspec.convert(row["selection"], Selection)
+        return cls(
+            row["destination"], row["format"], row["key"], row["sha256"], row["schema_version"], selection, planned
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -128,9 +141,14 @@ def plan(connection: pg.Connection, planned: list[Chunk], *, instance: str) -> N
             connection.execute(PLAN_RANGE, {"export_id": export_id, "writer": writer, "first": first, "last": last})
 
 
-def add_deliveries(connection: pg.Connection, destination: str, form: str, extension: str) -> None:
-    """Let a destination have every chunk in a format; those that it has already stay as they are."""
-    connection.execute(ADD_DELIVERIES, {"destination": destination, "format": form, "extension": extension})
+def add_deliveries(connection: pg.Connection, destination: Destination, selection: Selection) -> None:
+    """Let a destination have every chunk in its formats; those that it has already stay as they are."""
+    for form in destination.formats:
+        connection.execute(
+            ADD_DELIVERIES,
+            {"destination": destination.name, "format": form, "extension": FORMATS[form].extension}
+            | {"selection": Jsonb(selection.document)},
+        )
 
 
 def unfinished(connection: pg.Connection, destinations: list[str]) -> list[Delivery]:
@@ -143,7 +161,8 @@ def rendered(connection: pg.Connection, delivery: Delivery, file: Encoded) -> No
     connection.execute(
         RENDERED,
         delivery.identity
-        | {"bytes": file.size_bytes, "sha256": file.sha256, "rows_by_site": Jsonb(file.rows_by_site)}
+        | {"rows": file.rows, "bytes": file.size_bytes, "sha256": file.sha256}
+        | {"rows_by_site": Jsonb(file.rows_by_site)}
         | {"schema_version": file.schema_version},
     )
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -62,6 +64,12 @@ def is_authentic(document: dict[str, Any]) -> bool:
     except (InvalidSignature, KeyError, TypeError, ValueError):
         return False
     return True
+
+
+def hash_key(key: Ed25519PrivateKey) -> bytes:
+    """What columns are hashed with: as secret and as lasting as the key, which it does not tell (RFC 5869)."""
+    secret = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+    return HKDF(SHA256(), length=32, salt=None, info=b"evothesis: hashed columns").derive(secret)
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:

@@ -11,10 +11,13 @@ import logging
 import tempfile
 from pathlib import Path
 
+from psycopg.types.json import Jsonb
+
 from evothesis import pg
 from evothesis.config import Destination
-from evothesis.exporter.columns import COLUMNS, SCHEMA_VERSION
+from evothesis.exporter.columns import SCHEMA_VERSION
 from evothesis.exporter.encode import NEUTRALISED
+from evothesis.exporter.selection import Selection
 from evothesis.exporter.store import Store
 
 log = logging.getLogger(__name__)
@@ -22,12 +25,12 @@ log = logging.getLogger(__name__)
 README = "README.md"
 SCHEMA = "schema.json"
 
-KNOWN = "select conditional, guide_version from destinations where name = %(name)s and place = %(place)s"
+KNOWN = "select conditional, guide_version, selection from destinations where name = %(name)s and place = %(place)s"
 REMEMBER = """
-insert into destinations (name, place, conditional, probed_at, guide_version)
-values (%(name)s, %(place)s, %(conditional)s, now(), %(guide_version)s)
+insert into destinations (name, place, conditional, probed_at, guide_version, selection)
+values (%(name)s, %(place)s, %(conditional)s, now(), %(guide_version)s, %(selection)s)
 on conflict (name) do update set place = excluded.place, conditional = excluded.conditional,
-  probed_at = excluded.probed_at, guide_version = excluded.guide_version
+  probed_at = excluded.probed_at, guide_version = excluded.guide_version, selection = excluded.selection
 """
 GUIDE = """\
 # Web behaviour events of {instance}
@@ -50,11 +53,12 @@ ClickHouse and Spark stand in docs/bucket.md of the project.
 
 def prepare(connection: pg.Connection, destination: Destination, store: Store, *, instance: str) -> None:
     """Tell the store how to create objects. May raise DeliveryError and UnreachableError."""
+    selection = Selection.of(destination)
     place = f"{destination.endpoint} {destination.url}".strip()
     known = connection.execute(KNOWN, {"name": destination.name, "place": place}).fetchone()
     if known and known["conditional"] is not None:
         store.is_conditional = known["conditional"]
-        if known["guide_version"] == SCHEMA_VERSION:
+        if (known["guide_version"], known["selection"]) == (SCHEMA_VERSION, selection.document):
             return
         store.replace(README, readme(instance))
     else:
@@ -65,11 +69,12 @@ def prepare(connection: pg.Connection, destination: Destination, store: Store, *
                 "Store overwrites objects although it is told not to: it is looked at before each one is put.",
                 extra={"destination": destination.name},
             )
-    store.replace(SCHEMA, _schema())
+    store.replace(SCHEMA, _schema(selection))
     connection.execute(
         REMEMBER,
         {"name": destination.name, "place": place}
-        | {"conditional": store.is_conditional, "guide_version": SCHEMA_VERSION},
+        | {"conditional": store.is_conditional, "guide_version": SCHEMA_VERSION}
+        | {"selection": Jsonb(selection.document)},
     )
 
 
@@ -85,8 +90,8 @@ def readme(instance: str) -> bytes:
     return GUIDE.format(instance=instance).encode()
 
 
-def _schema() -> bytes:
+def _schema(selection: Selection) -> bytes:
     """The columns, as a program reads them."""
-    columns = [column._asdict() for column in COLUMNS]
+    columns = [column._asdict() for column in selection.delivered(SCHEMA_VERSION)]
     document = {"schema_version": SCHEMA_VERSION, "columns": columns, "csv": {"neutralised": NEUTRALISED}}
     return json.dumps(document, indent=2, ensure_ascii=False).encode()

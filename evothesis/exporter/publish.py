@@ -7,6 +7,9 @@ import json
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +29,7 @@ select sequence, key, body, sha256, rows, files, bytes, created_at
 NEWEST = "select sequence, sha256 from manifests where destination = %(destination)s order by sequence desc limit 1"
 STORED = """
 -- a chunk is listed when all of its files are there; one whose loads an earlier manifest lists gets a format later
-select d.export_id, d.format, d.key, d.rows, d.bytes, d.sha256, d.rows_by_site, d.schema_version,
+select d.export_id, d.format, d.key, d.rows, d.bytes, d.sha256, d.rows_by_site, d.schema_version, d.selection,
        exists (select from deliveries o where o.destination = d.destination and o.export_id = d.export_id
                   and o.state = 'published') as was_listed
   from deliveries d
@@ -109,9 +112,15 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
         for file in counted.values():
             rows_by_site.update(file["rows_by_site"] or {})
         listed = [file for file in files if file["rows"]]
+        empty = [export_id for export_id, file in counted.items() if file["selection"] and not file["rows"]]
         loads = _ranges(connection, exports)
-        rows = connection.execute(CONTENTS, {"exports": exports}).fetchall()
-        contents = {row["export_id"]: row["sha256"].hex() for row in rows}
+        contents = connection.execute(CONTENTS, {"exports": exports}).fetchall()
+        selections = {file["export_id"]: file["selection"] for file in files}
+        made_of = {
+            row["export_id"]: {"loads": loads[row["export_id"]], "loads_sha256": row["sha256"].hex()}
+            | ({"selection": selection} if (selection := selections[row["export_id"]]) else {})
+            for row in contents
+        }
         body = manifest.signed(
             {
                 "version": manifest.VERSION,
@@ -119,24 +128,17 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
                 "sequence": sequence,
                 "created_at": created_at.isoformat(),
                 "previous_sha256": newest["sha256"].hex() if newest else None,
-                "loads": [part for export_id, part in loads if export_id in counted],
+                "loads": _in_order(loads[export_id] for export_id in counted),
                 "rows": rows_by_site.total(),
                 "rows_by_site": dict(sorted(rows_by_site.items())),
                 "files": [
-                    {
-                        "key": file["key"],
-                        "loads": [part for export_id, part in loads if export_id == file["export_id"]],
-                        "format": file["format"],
-                        "rows": file["rows"],
-                        "bytes": file["bytes"],
-                        "sha256": file["sha256"].hex(),
-                        "loads_sha256": contents[file["export_id"]],
-                        "schema_version": file["schema_version"],
-                    }
+                    {name: file[name] for name in ("key", "format", "rows", "bytes", "schema_version")}
+                    | {"sha256": file["sha256"].hex(), **made_of[file["export_id"]]}
                     | ({"neutralised": NEUTRALISED} if file["format"] == "csv" else {})
                     for file in listed
                 ],
-            },
+            }
+            | ({"not_selected": [made_of[export_id] for export_id in empty]} if empty else {}),
             key,
         )
         connection.execute(
@@ -157,10 +159,16 @@ def _record(connection: pg.Connection, destination: str, *, instance: str, key: 
     return True
 
 
-def _ranges(connection: pg.Connection, exports: list[int]) -> list[tuple[int, dict[str, int]]]:
-    """The loads of chunks, by writer and number, each with its chunk."""
-    rows = connection.execute(RANGES, {"exports": exports}).fetchall()
-    return [(row["export_id"], {name: row[name] for name in ("writer", "first", "last")}) for row in rows]
+def _ranges(connection: pg.Connection, exports: list[int]) -> dict[int, list[dict[str, int]]]:
+    """The loads of each chunk, by writer and number."""
+    ranges: dict[int, list[dict[str, int]]] = {export_id: [] for export_id in exports}
+    for row in connection.execute(RANGES, {"exports": exports}).fetchall():
+        ranges[row["export_id"]].append({name: row[name] for name in ("writer", "first", "last")})
+    return ranges
+
+
+def _in_order(ranges: Iterable[list[dict[str, int]]]) -> list[dict[str, int]]:
+    return sorted(chain.from_iterable(ranges), key=itemgetter("writer", "first"))
 
 
 def _put(connection: pg.Connection, destination: str, store: Store, row: dict[str, Any], instance: str) -> Published:

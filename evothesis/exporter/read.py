@@ -36,12 +36,13 @@ class Planned(NamedTuple):
     rows: int
 
 
-def read(connection: pg.Connection, planned: Planned, target: Path, *, schema_version: int) -> None:
-    """Write the rows of a chunk to `target`, with the columns of a schema version."""
+def read(connection: pg.Connection, planned: Planned, target: Path, *, schema_version: int) -> int:
+    """Write the rows of a chunk to `target`, with the columns of a schema version; returns how many there were."""
     query = sql.SQL(ROWS).format(columns=sql.SQL(", ").join(map(_selected, columns(schema_version))))
     with connection.cursor() as cursor, target.open("wb") as file, cursor.copy(query, planned._asdict()) as copy:
         for block in copy:
             file.write(block)
+        return cursor.rowcount
 
 
 def _selected(column: Column) -> sql.Composed:

@@ -9,45 +9,42 @@ from polars.exceptions import PolarsError
 from evothesis import pg
 from evothesis.errors import DeliveryError
 from evothesis.exporter.columns import SCHEMA_VERSION
-from evothesis.exporter.encode import FORMATS, Encoded, encode
+from evothesis.exporter.encode import FORMATS, Encoded, Source, encode
 from evothesis.exporter.ledger import Delivery
-from evothesis.exporter.read import Planned, read
+from evothesis.exporter.manifest import hash_key, signing_key
+from evothesis.exporter.read import read
 
 
 class Renderer:
-    """Keeps what was made of the last chunk: all destinations get the same files, all formats have the same rows."""
+    """Keeps what was made of the last chunk: it is read once, and destinations that want the same get the same file."""
 
-    def __init__(self, connection: pg.Connection, folder: Path) -> None:
+    def __init__(self, connection: pg.Connection, folder: Path, signing_key_path: Path) -> None:
         """`folder` is empty, and nobody else's."""
         self._connection = connection
         self._folder = folder
+        self._signing_key_path = signing_key_path
         self._export_id: int | None = None
-        self._rows: dict[int, Path] = {}  # by schema version
-        self._files: dict[tuple[str, int], Encoded] = {}
+        self._rows: dict[int, Source] = {}  # by schema version
+        self._files: dict[tuple[str, int], Encoded] = {}  # by key, which tells chunk, format and selection
 
     def render(self, delivery: Delivery) -> Encoded:
         """The file of a delivery; with the columns of the first time, where it was rendered before.
 
         Raises DeliveryError when rows are missing, or when the disk is full.
         """
-        planned = delivery.planned
-        if planned.export_id != self._export_id:
+        if delivery.planned.export_id != self._export_id:
             self.clear()
-            self._export_id = planned.export_id
+            self._export_id = delivery.planned.export_id
         version = delivery.schema_version if delivery.sha256 else SCHEMA_VERSION
         try:
-            if (delivery.format, version) not in self._files:
-                self._files[delivery.format, version] = self._encoded(planned, delivery.format, version)
+            if (delivery.key, version) not in self._files:
+                self._files[delivery.key, version] = self._encoded(delivery, version)
         except (OSError, PolarsError) as error:
             message = f"cannot make {delivery.key} in {self._folder}: {error}"
             raise DeliveryError(
                 message, hint="is the disk full? TMPDIR names another place for unfinished files"
             ) from error
-        file = self._files[delivery.format, version]
-        if file.rows != planned.rows:
-            message = f"{delivery.key} has {file.rows} rows where the loads counted {planned.rows}"
-            raise DeliveryError(message, hint="events were removed from the database; nothing was delivered")
-        return file
+        return self._files[delivery.key, version]
 
     def clear(self) -> None:
         """Remove every file."""
@@ -56,10 +53,15 @@ class Renderer:
         self._rows.clear()
         self._files.clear()
 
-    def _encoded(self, planned: Planned, form: str, version: int) -> Encoded:
+    def _encoded(self, delivery: Delivery, version: int) -> Encoded:
+        planned = delivery.planned
         if version not in self._rows:
-            rows = self._folder / f"rows.{version}.csv"
-            read(self._connection, planned, rows, schema_version=version)
-            self._rows[version] = rows
-        target = self._folder / f"{version}.{FORMATS[form].extension}"
-        return encode(self._rows[version], target, form, row_count=planned.rows, schema_version=version)
+            path = self._folder / f"rows.{version}.csv"
+            self._rows[version] = Source(path, read(self._connection, planned, path, schema_version=version), version)
+        rows = self._rows[version]
+        if rows.row_count != planned.rows:
+            message = f"{delivery.key} would be made of {rows.row_count} rows where the loads counted {planned.rows}"
+            raise DeliveryError(message, hint="events were removed from the database; nothing was delivered")
+        target = self._folder / f"{len(self._files)}.{FORMATS[delivery.format].extension}"
+        key = hash_key(signing_key(self._signing_key_path)) if delivery.selection.columns_hashed else b""
+        return encode(rows, target, delivery.format, delivery.selection, key)

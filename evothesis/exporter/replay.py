@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]  # objects done, objects to do
 
 FILES = """
-select d.destination, d.format, d.key, d.sha256, d.schema_version,
+select d.destination, d.format, d.key, d.sha256, d.schema_version, d.selection,
        e.export_id, e.export_key, e.hour, e.first_received_at, e.last_received_at, e.rows
   from deliveries d join exports e using (export_id)
- where d.state = 'published' and e.rows > 0 and d.destination = any(%(destinations)s)
+ where d.state = 'published' and d.rows > 0 and d.destination = any(%(destinations)s)
    and e.hour >= date_trunc('hour', %(begin)s) and e.hour < %(end)s
  order by e.export_id, d.format, d.destination
 """
@@ -112,7 +112,7 @@ class _Again:
         self.stores = {destination.name: store(destination) for destination in config.export.destination}
         self._aside = folder / "aside"
         (rendered := folder / "rendered").mkdir()
-        self._renderer = Renderer(connection, rendered)
+        self._renderer = Renderer(connection, rendered, config.export.signing_key_path)
 
     def file(self, delivery: Delivery) -> bool:
         assert delivery.sha256  # noqa: S101 - what is published was rendered

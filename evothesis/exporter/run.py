@@ -14,7 +14,7 @@ from evothesis.config import Config
 from evothesis.errors import DeliveryError, EvothesisError, HistoryError, UnreachableError
 from evothesis.exporter import ledger
 from evothesis.exporter.adopt import adopt
-from evothesis.exporter.encode import FORMATS, Encoded
+from evothesis.exporter.encode import Encoded
 from evothesis.exporter.ledger import Delivery
 from evothesis.exporter.manifest import signing_key
 from evothesis.exporter.plan import chunks
@@ -22,6 +22,7 @@ from evothesis.exporter.prepare import prepare
 from evothesis.exporter.publish import Published, publish
 from evothesis.exporter.render import Renderer
 from evothesis.exporter.retain import retain
+from evothesis.exporter.selection import Selection
 from evothesis.exporter.store import Store, bring, store
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,10 @@ class Outcome(NamedTuple):
 def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcome:
     """Plan all new loads, deliver everything that is due to each destination, remove what is old and everywhere.
 
-    Raises DeliveryError when another export runs, HistoryError when a bucket has more than the database knows of.
+    Raises ConfigurationError for a selection that cannot be, DeliveryError when another export runs, HistoryError when
+    a bucket has more than the database knows of.
     """
+    selections = {destination.name: Selection.of(destination) for destination in config.export.destination}
     ledger.lock(connection)
     key = signing_key(config.export.signing_key_path)
     stores = {destination.name: store(destination) for destination in config.export.destination}
@@ -53,14 +56,13 @@ def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcom
         planned = chunks(ledger.unplanned(connection), rows_max=config.export.rows_max)
         ledger.plan(connection, planned, instance=config.instance)
         for destination in config.export.destination:
-            for form in destination.formats:
-                ledger.add_deliveries(connection, destination.name, form, FORMATS[form].extension)
+            ledger.add_deliveries(connection, destination, selections[destination.name])
     for destination in config.export.destination:
         if destination.name not in failed and ledger.pending(connection, [destination.name]):
             with _collecting(connection, failed, destination.name):
                 prepare(connection, destination, stores[destination.name], instance=config.instance)
     usable = {name: target for name, target in stores.items() if name not in failed}
-    _deliver_all(connection, usable, failed, progress)
+    _deliver_all(config, connection, usable, failed, progress)
     published: list[Published] = []
     for name, target in usable.items():
         with _collecting(connection, failed, name):
@@ -87,12 +89,16 @@ def _collecting(connection: pg.Connection, failed: dict[str, EvothesisError], de
 
 
 def _deliver_all(
-    connection: pg.Connection, stores: dict[str, Store], failed: dict[str, EvothesisError], progress: Progress
+    config: Config,
+    connection: pg.Connection,
+    stores: dict[str, Store],
+    failed: dict[str, EvothesisError],
+    progress: Progress,
 ) -> None:
     """Bring every file to every destination; one that fails is put into `failed` and left alone from then on."""
     due = ledger.unfinished(connection, list(stores))
     with tempfile.TemporaryDirectory(prefix="evothesis-export-") as folder:
-        renderer = Renderer(connection, Path(folder))
+        renderer = Renderer(connection, Path(folder), config.export.signing_key_path)
         for done, delivery in enumerate(due):
             progress(done, len(due))
             if delivery.destination in failed:
@@ -111,11 +117,14 @@ def _deliver(connection: pg.Connection, target: Store, delivery: Delivery, file:
     The object is looked at after the attempt to create it: credentials that may not list are told 403, not 404, of an
     object that is not there.
     """
-    if delivery.sha256 not in (None, file.sha256) and target.digest(delivery.key) == delivery.sha256:
+    if file.rows and delivery.sha256 not in (None, file.sha256) and target.digest(delivery.key) == delivery.sha256:
         # rendered by another version of a library before it was stored: what was recorded is the truth
         ledger.stored(connection, delivery)
         return
     ledger.rendered(connection, delivery, file)
+    if not file.rows:  # nothing of the chunk is selected: it has no file
+        ledger.stored(connection, delivery)
+        return
     bring(target, delivery.key, file.path, file.sha256)
     ledger.stored(connection, delivery)
     log.info("File delivered.", extra={"destination": delivery.destination, "key": delivery.key, "rows": file.rows})

@@ -17,7 +17,8 @@ import msgspec
 
 from evothesis.errors import DeliveryError
 from evothesis.exporter import manifest
-from evothesis.exporter.decode import rows_by_site
+from evothesis.exporter.decode import Counted, count
+from evothesis.exporter.listed import File, Latest, Manifest, Range
 from evothesis.exporter.store import Store
 
 EVENTS = "events/"
@@ -35,6 +36,22 @@ class Problem(NamedTuple):
     message: str
 
 
+class Total(NamedTuple):
+    """The events of a site and month, and how many of them are bots; None: some file does not tell."""
+
+    rows: int
+    bots: int | None
+
+    @property
+    def billable(self) -> int | None:
+        """What the bill counts."""
+        return None if self.bots is None else self.rows - self.bots
+
+    def plus(self, rows: int, bots: int | None) -> Total:
+        """With those of another file."""
+        return Total(self.rows + rows, None if self.bots is None or bots is None else self.bots + bots)
+
+
 class Report(NamedTuple):
     """What was found."""
 
@@ -42,7 +59,7 @@ class Report(NamedTuple):
     files: int
     rows: int
     rows_by_site: dict[str, int]
-    totals: Counter[tuple[str, str]]  # rows by site and month
+    totals: dict[tuple[str, str], Total]  # by site and month
     problems: list[Problem]
     extra: list[str] | None  # objects below events/ that no manifest lists; None: these credentials may not list
 
@@ -50,46 +67,6 @@ class Report(NamedTuple):
     def ok(self) -> bool:
         """Whether everything that is promised is there, as it was delivered."""
         return not self.problems
-
-
-class Range(msgspec.Struct, frozen=True):
-    """Consecutive segments of a writer."""
-
-    writer: int
-    first: int
-    last: int
-
-
-class File(msgspec.Struct, frozen=True):
-    """A file as a manifest lists it."""
-
-    key: str
-    format: str
-    rows: int
-    bytes: int
-    sha256: str
-    loads: tuple[Range, ...]
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """A manifest as far as it is looked at."""
-
-    sequence: int
-    previous_sha256: str | None
-    instance: str
-    public_key: str
-    rows: int
-    rows_by_site: dict[str, int]
-    loads: tuple[Range, ...]
-    files: tuple[File, ...]
-
-
-class Latest(msgspec.Struct, frozen=True):
-    """latest.json as far as it is looked at."""
-
-    manifest: int
-    sha256: str
-    totals: dict[str, int]
 
 
 class _Link(NamedTuple):
@@ -111,8 +88,8 @@ class _Verification:
         self._chain: list[_Link] = []
         self._newest = 0  # of all that are there, also of those that are not to be trusted
         self._ends: dict[int, int] = {}  # of each writer, the last segment that was listed
-        self._counted: dict[tuple[Range, ...], dict[str, int]] = {}  # of each chunk, the rows by site in its first file
-        self._totals: Counter[tuple[str, str]] = Counter()
+        self._counted: dict[tuple[Range, ...], Counted] = {}  # of each chunk, what its first file holds
+        self._totals: dict[tuple[str, str], Total] = {}
 
     def report(self, progress: Progress) -> Report:
         keys = self._store.keys(EVENTS)
@@ -242,20 +219,25 @@ class _Verification:
                 counted = self._check_file(file, names, Path(folder, "file"))
                 if counted is None:
                     continue
-                if sum(counted.values()) != file.rows:
-                    self._say(file.key, "rows", f"it has {sum(counted.values())} rows, {link.key} says {file.rows}")
+                rows = sum(counted.rows.values())
+                if rows != file.rows:
+                    self._say(file.key, "rows", f"it has {rows} rows, {link.key} says {file.rows}")
                 first = self._counted.setdefault(file.loads, counted)
                 if first is counted:
-                    month = file.key.partition("dt=")[2][:7]
-                    self._totals.update({(site, month): rows for site, rows in counted.items()})
+                    self._add(counted, month=file.key.partition("dt=")[2][:7])
                 elif first != counted:
                     self._say(file.key, "rows", "its rows by site are not those of the same events in another format")
             progress(len(files), len(files))
         for link in self._chain:
             self._check_rows(link)
 
-    def _check_file(self, file: File, names: dict[str, str], target: Path) -> dict[str, int] | None:
-        """The rows by site of a file, None when it is not the one that was delivered."""
+    def _add(self, counted: Counted, month: str) -> None:
+        for site, rows in counted.rows.items():
+            bots = None if counted.bots is None else counted.bots[site]
+            self._totals[site, month] = self._totals.get((site, month), Total(0, 0)).plus(rows, bots)
+
+    def _check_file(self, file: File, names: dict[str, str], target: Path) -> Counted | None:
+        """What is counted in a file, None when it is not the one that was delivered."""
         found = self._store.fetch(file.key, target)
         if found is None:
             self._say(file.key, "missing", "the file is missing, or these credentials may not read it")
@@ -271,7 +253,7 @@ class _Verification:
         if target.stat().st_size != file.bytes:
             self._say(file.key, "changed", f"it has {target.stat().st_size} bytes, not {file.bytes}")
         try:
-            return rows_by_site(target, file.format)
+            return count(target, file.format, file.counted_by)
         except DeliveryError as error:
             self._say(file.key, "unreadable", str(error))
             return None
@@ -284,7 +266,7 @@ class _Verification:
             return  # a file of it was found wrong
         rows: Counter[str] = Counter()
         for chunk in chunks:
-            rows.update(self._counted[chunk])
+            rows.update(self._counted[chunk].rows)
         if (rows.total(), dict(rows)) != (link.manifest.rows, link.manifest.rows_by_site):
             self._say(link.key, "rows", f"its files have {rows.total()} rows, it counts {link.manifest.rows} by site")
 

@@ -20,10 +20,11 @@ ENCODE = """
 import resource, sys
 from pathlib import Path
 from evothesis.exporter.columns import SCHEMA_VERSION
-from evothesis.exporter.encode import encode
+from evothesis.exporter.encode import Source, encode
+from evothesis.exporter.selection import Selection
 
 rows, target, form, count = sys.argv[1:]
-encoded = encode(Path(rows), Path(target), form, row_count=int(count), schema_version=SCHEMA_VERSION)
+encoded = encode(Source(Path(rows), int(count), SCHEMA_VERSION), Path(target), form, Selection())
 print(encoded.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

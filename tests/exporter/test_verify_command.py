@@ -40,6 +40,7 @@ def test_sound(exporting: Exporting, tmp_path: Path) -> None:
 
     assert (0, 0) == (as_json.returncode, as_table.returncode), as_json.stderr
     sites = {"=other.example": 6, "shop.example": 12}
+    bots = {site: sum(r["is_bot"] for r in exporting.database.expected if r["site_id"] == site) for site in sites}
     assert {
         "ok": True,
         "manifests": 3,
@@ -48,7 +49,10 @@ def test_sound(exporting: Exporting, tmp_path: Path) -> None:
         "rows_by_site": sites,
         "problems": [],
         "extra": [],
-        "totals": [{"site_id": site, "month": "2026-11", "rows": rows} for site, rows in sites.items()],
+        "totals": [
+            {"site_id": site, "month": "2026-11", "rows": rows, "bots": bots[site], "billable": rows - bots[site]}
+            for site, rows in sites.items()
+        ],
     } == json.loads(as_json.stdout)
     assert "Sound: 3 manifests, 9 files, 18 rows." in as_table.stdout
     assert "" == as_json.stderr

@@ -29,7 +29,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     public_key: Annotated[
         str | None, typer.Option(metavar="BASE64", help="Every manifest must be signed with it.", show_default=False)
     ] = None,
-    totals: Annotated[bool, typer.Option("--totals", help="Print the rows of each site and month.")] = False,
+    totals: Annotated[bool, typer.Option("--totals", help="Print rows and bots of each site and month.")] = False,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Check everything in a bucket against its manifests.
@@ -78,16 +78,21 @@ def _as_json(report: Report, *, with_totals: bool) -> dict[str, Any]:
     fields |= {"problems": [problem._asdict() for problem in report.problems], "extra": report.extra}
     if with_totals:
         lines = sorted(report.totals.items())
-        fields["totals"] = [{"site_id": site, "month": month, "rows": rows} for (site, month), rows in lines]
+        fields["totals"] = [
+            {"site_id": site, "month": month, **total._asdict(), "billable": total.billable}
+            for (site, month), total in lines
+        ]
     return fields
 
 
 def _print(report: Report, *, with_totals: bool) -> None:
     if with_totals:
-        table = Table("site", "month", "rows")
-        table.columns[-1].justify = "right"
-        for (site, month), rows in sorted(report.totals.items()):
-            table.add_row(shown(site), month, f"{rows:,}")
+        table = Table("site", "month", "rows", "bots", "billable")
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for (site, month), total in sorted(report.totals.items()):
+            numbers = (*total, total.billable)
+            table.add_row(shown(site), month, *("?" if number is None else f"{number:,}" for number in numbers))
         Console().print(table)
     for problem in report.problems:
         print(f"{problem.kind:<10} {problem.key}: {problem.message}")
