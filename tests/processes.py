@@ -31,9 +31,19 @@ def children(parent: int) -> dict[int, str]:
     return found
 
 
+def in_session(leader: int) -> dict[int, str]:
+    """Every process of the session that a process has begun, with its title, whoever its parent is now."""
+    found = {}
+    for process in _all():
+        with suppress(OSError):
+            if _status(int(process.name))[3] == str(leader):
+                found[int(process.name)] = _title(process)
+    return found
+
+
 def parent_of(pid: int) -> int:
-    """The id of the parent: in proc_pid_stat(5) the second field behind the name, which stands in brackets."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    """The id of the parent."""
+    return int(_status(pid)[1])
 
 
 def is_postmaster(title: str) -> bool:
@@ -54,6 +64,11 @@ def free_ports(count: int) -> list[int]:
 
 def _all() -> Iterator[Path]:
     return (entry for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _status(pid: int) -> list[str]:
+    """State, parent, group, session, …: the fields of proc_pid_stat(5) behind the name, which stands in brackets."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _title(process: Path) -> str:

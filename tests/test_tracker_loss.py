@@ -1,14 +1,19 @@
-"""tracker_loss: numbered events in, what was sent, received and lost by site and day out."""
+"""tracker_loss: numbered events in, what was sent, received and lost by site and day out, and by month in usage."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+
+from evothesis import pg
+from evothesis.usage.loss import Loss, losses
+from evothesis.usage.meter import Month
 
 DAY = timedelta(days=1)
 INSERT = """
@@ -68,3 +73,27 @@ STRANGE: list[Any] = [
 def test_strangers(database: str, data: Any) -> None:  # noqa: ANN401 - what a stranger sends
     """What no tracker wrote neither counts nor fails."""
     assert [] == loss(database, ("shop", data))
+
+
+def test_months(database: str) -> None:
+    """A month has the loss of its own days, among the last seven; sites are told apart, and in order."""
+    now = datetime.now(UTC)
+    days = [now - number * DAY for number in range(7)]
+    events = [("shop", {"viewId": view(day), "sequence": sequence}) for day in days for sequence in (1, 3)]
+    loss(database, *events, *(("blog", {"viewId": view(day), "sequence": 1}) for day in days))
+    following = now.replace(day=1) + 40 * DAY
+
+    with pg.connect(database, name="test") as connection:
+        for month, count in Counter(Month(day.year, day.month) for day in days).items():
+            expected = [Loss("blog", count, count, count, 0), Loss("shop", count, 3 * count, 2 * count, count)]
+            assert expected == losses(connection, month)
+        assert [] == losses(connection, Month(following.year, following.month))
+
+
+def test_month_of_servers(database: str) -> None:
+    """A site whose events no tracker numbers has no loss to tell, rather than none."""
+    now = datetime.now(UTC)
+    loss(database, ("server", {"total": "49.90"}))
+
+    with pg.connect(database, name="test") as connection:
+        assert [] == losses(connection, Month(now.year, now.month))

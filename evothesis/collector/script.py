@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import html
 import re
 import subprocess
 import sys
@@ -88,6 +89,15 @@ class Script:
     def load(cls, *, script_path: str, collect_path: str) -> Self:
         """The tracker of this package."""
         return cls(tracker(), script_path=script_path, collect_path=collect_path)
+
+    def tag(self, origin: str) -> str:
+        """The tag of a page that wants this version and no other, as HTML; `origin` is where this server is reached.
+
+        The hash is that of the content with this server's paths in it: another configuration has another one. A
+        browser checks it only of what it fetches with CORS (https://www.w3.org/TR/SRI/).
+        """
+        source = html.escape(origin + self.hashed_path)
+        return f'<script async src="{source}" integrity="{self.integrity}" crossorigin="anonymous"></script>'
 
     async def answer(self, request: web.Request) -> web.Response:
         """GET of either path."""

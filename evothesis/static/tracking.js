@@ -48,7 +48,7 @@ function start() {
   const calls = /** @type {any[][]} */ ([...(host.evothesis?.q ?? [])]);
   host.evothesis = safely((command, ...input) => commands[command]?.(...input));
   host.evothesis.loaded = true;
-  if (host.navigator.globalPrivacyControl === true || navigator.doNotTrack === '1') {
+  if (host.navigator.globalPrivacyControl || navigator.doNotTrack === '1') {
     host.evothesis = () => {};
     return forgetDevice(); // what is from before the visitor refused
   }
@@ -56,7 +56,7 @@ function start() {
   const decisions = calls.filter(([command]) => command === 'consent' || command === 'optOut');
   for (const call of decisions[0] ? decisions : [['consent', CONSENT]]) host.evothesis(...call);
   for (const step of STEPS) safely(step)();
-  listen('online', () => deliver(true));
+  listen('online', deliver);
   listen('DOMContentLoaded', () => enter()); // until then scripts of the page may set its title
   if (navigation?.domContentLoadedEventStart !== 0) enter();
   for (const call of calls) if (!decisions.includes(call)) host.evothesis(...call);

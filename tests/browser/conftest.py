@@ -12,22 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
-from tests.agents import BROWSER
 from tests.appliance import Appliance
+from tests.browser.engines import CHROMIUM_ARGUMENTS, chromium
 from tests.browser.site import Site
 from tests.fix_appliance import MakeAppliance
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")  # Debian's, Ubuntu's, Google's
-ARGUMENTS = [
-    "--no-sandbox",  # a container has no namespaces to give
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # a browser without a screen says so, and is a bot; a context's own agent is not sent with what a page sends last
-    f"--user-agent={BROWSER}",
-]
 
 MakeProfile = Callable[[dict[str, Any]], BrowserContext]
 
@@ -40,14 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    """The path of the browser."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    assert path, "Chromium is missing. Try: apt-get install --no-install-recommends chromium"
-    return path
-
-
-@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     """What drives it."""
     with sync_playwright() as playwright:
@@ -55,9 +35,9 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+def browser(playwright: Playwright) -> Iterator[Browser]:
     """A running browser."""
-    browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+    browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
     yield browser
     browser.close()
 
@@ -81,7 +61,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 @pytest.fixture
-def make_profile(playwright: Playwright, chromium: str, tmp_path: Path) -> Iterator[MakeProfile]:
+def make_profile(playwright: Playwright, tmp_path: Path) -> Iterator[MakeProfile]:
     """Start a browser whose user has chosen these settings."""
     with ExitStack() as stack:
 
@@ -89,7 +69,9 @@ def make_profile(playwright: Playwright, chromium: str, tmp_path: Path) -> Itera
             folder = tmp_path / "profile"
             (folder / "Default").mkdir(parents=True)
             (folder / "Default/Preferences").write_text(json.dumps(preferences))
-            context = playwright.chromium.launch_persistent_context(folder, executable_path=chromium, args=ARGUMENTS)
+            context = playwright.chromium.launch_persistent_context(
+                folder, executable_path=chromium(), args=CHROMIUM_ARGUMENTS
+            )
             stack.callback(context.close)
             return context
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import itertools
 import threading
+import time
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 from tests.appliance import Appliance, eventually
 
 FORWARDED = {"/tracking.js", "/collect"}
+SLOW_SECONDS = 7  # and the tracker waits ten
 
 STORED = """
 select event_id::text, event_type, session_id, visitor_id, site_id, url, path,
@@ -61,7 +64,8 @@ class Stored(NamedTuple):
 class Site:
     """Every path is a page. `/tracking.js` and `/collect` lead to the collector, as behind a site's own proxy.
 
-    `fault`: "lost" forwards what is sent and loses the answer; "busy" answers 503 with Retry-After itself.
+    `fault`: "lost" forwards what is sent and loses the answer; "busy" answers 503 with Retry-After itself; "slow"
+    answers after seconds. A page may also `POST /tell`: a record of what it did that no tracker made.
     """
 
     _numbers = itertools.count(1)
@@ -73,9 +77,10 @@ class Site:
         self.title = "A page"
         self.body = ""
         self.headers: dict[str, str] = {}
-        self.fault: Literal["", "lost", "busy"] = ""
+        self.fault: Literal["", "lost", "busy", "slow"] = ""
         self.bodies: list[bytes] = []  # what arrived at /collect of this site
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.told: list[tuple[float, str]] = []  # when, by the monotonic clock, and what
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -126,40 +131,50 @@ class Site:
             connection.close()
 
 
-def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path in FORWARDED:
-                self._forward("GET", b"")
-            else:
-                page = PAGE.format(title=site.title, tag=site.tag, body=site.body).encode()
-                self._answer(200, {"Content-Type": "text/html; charset=utf-8", **site.headers}, page)
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, site: Site, *connection: Any) -> None:  # noqa: ANN401 - as the base class has them
+        self._site = site
+        super().__init__(*connection)
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            site.bodies.append(body)
-            if site.fault == "busy":
-                self._answer(503, {"Retry-After": "3"}, b"")
-            else:
-                self._forward("POST", body)
+    def parse_request(self) -> bool:
+        is_valid = super().parse_request()
+        self.path = self.path.removeprefix(f"http://{self._site.name}")  # so a browser asks its proxy
+        return is_valid
 
-        def _forward(self, method: str, body: bytes) -> None:
-            kept = {name: self.headers[name] for name in ("Content-Type", "User-Agent", "Origin") if self.headers[name]}
-            status, headers, answer = site.forward(method, self.path, kept, body)
-            if method == "POST" and site.fault == "lost":
-                self.close_connection = True
-            else:
-                self._answer(status, {"Content-Type": headers["Content-Type"]}, answer)
+    def do_GET(self) -> None:
+        if self.path in FORWARDED:
+            self._forward("GET", b"")
+        else:
+            page = PAGE.format(title=self._site.title, tag=self._site.tag, body=self._site.body).encode()
+            self._answer(200, {"Content-Type": "text/html; charset=utf-8", **self._site.headers}, page)
 
-        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with suppress(ConnectionError):  # the page is gone, and its request with it
-                self.wfile.write(body)
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/tell":
+            self._site.told.append((time.monotonic(), body.decode()))
+            return self._answer(200, {}, b"")
+        self._site.bodies.append(body)
+        if self._site.fault == "busy":
+            return self._answer(503, {"Retry-After": "3"}, b"")
+        if self._site.fault == "slow":
+            time.sleep(SLOW_SECONDS)
+        return self._forward("POST", body)
 
-        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - as the base class has it
-            """Say nothing: the tests do."""
+    def _forward(self, method: str, body: bytes) -> None:
+        kept = {name: self.headers[name] for name in ("Content-Type", "User-Agent", "Origin") if self.headers[name]}
+        status, headers, answer = self._site.forward(method, self.path, kept, body)
+        if method == "POST" and self._site.fault == "lost":
+            self.close_connection = True
+        else:
+            self._answer(status, {"Content-Type": headers["Content-Type"]}, answer)
 
-    return Handler
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with suppress(ConnectionError):  # the page is gone, and its request with it
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:  # noqa: ANN401 - as the base class has it
+        """Say nothing: the tests do."""

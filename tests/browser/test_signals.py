@@ -85,6 +85,20 @@ def test_click(site: Site, page: Page) -> None:
     assert 20 == positions[0]["y"] - positions[1]["y"]
 
 
+def test_click_place(site: Site, page: Page) -> None:
+    """A click tells where the pointer was in the page and in the viewport, in pixels and in percent of either."""
+    page.goto(site.url)
+    page.evaluate("scrollTo(0, 400)")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.mouse.click(750, 350)
+    page.goto("about:blank")
+    site.stored(3)
+    (event,) = site.seen("click")
+
+    assert {"x": 750, "y": 350, "xPercent": 75, "yPercent": 50} == event.data["viewport"]
+    assert {"x": 750, "y": 750, "xPercent": 75, "yPercent": 75_000 // height} == event.data["page"]
+
+
 def test_click_text(site: Site, page: Page) -> None:
     """The text of a control is stored as it reads, in one line."""
     page.goto(site.url)

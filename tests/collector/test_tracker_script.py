@@ -11,7 +11,7 @@ import re
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
-from evothesis.collector.script import SOURCE, joined, minified, parts
+from evothesis.collector.script import SOURCE, Script, joined, minified, parts
 from tests.appliance import Appliance
 from tests.collector.client import JSON_TYPE, ask
 
@@ -173,3 +173,18 @@ def test_integrity(collector: Appliance, plain: bytes) -> None:
     ]
 
     assert [expected] * 2 == [base64.b64encode(hashlib.sha384(body).digest()) for body in bodies]
+
+
+def test_tag(collector: Appliance, plain: bytes) -> None:
+    """The tag of the hashed name says where it is and what its hash is, for these paths, escaped."""
+    script = Script.load(script_path="/tracking.js", collect_path="/collect")
+    integrity = base64.b64encode(hashlib.sha384(plain).digest()).decode()
+
+    expected = (
+        f'<script async src="{collector.url}{hashed_path(plain)}"'
+        f' integrity="sha384-{integrity}" crossorigin="anonymous"></script>'
+    )
+    assert expected == script.tag(collector.url)
+    renamed = Script.load(script_path="/t.js", collect_path="/c").tag('https://a.example/"')
+    assert renamed.startswith('<script async src="https://a.example/&quot;/t.')
+    assert integrity not in renamed

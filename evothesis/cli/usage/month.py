@@ -79,7 +79,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
         require_current(connection)
         groups = counts(connection, chosen, by.value)
         expected = forecast(connection, settings.usage, chosen, now=now)
-        lost = losses(connection, chosen) if loss else None
+        lost = {one.site_id: one.lost for one in losses(connection, chosen)} if loss else None
     result = {"instance": settings.instance, "month": str(chosen)} | priced(groups, settings.usage, by.value)
     result["forecast"] = expected
     if other:

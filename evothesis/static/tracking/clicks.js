@@ -2,7 +2,7 @@
  * Clicks: what was clicked and where, where it led, and whether it did anything.
  */
 import { handOver } from './domains.js';
-import { listed, listen, listenToElements, safely } from './page.js';
+import { isOver, listed, listen, listenToElements, percentOf, root, safely } from './page.js';
 import { CONTROL, FIELD, HIDDEN, quote, redact, redactUrl, selectorOf, textOf } from './text.js';
 import { record } from './view.js';
 
@@ -25,45 +25,51 @@ export function watchClicks() {
   listenToElements('click auxclick', (target, { button, pageX, pageY, clientX, clientY }) => {
     if (button > 1) return; // the right one opens a menu of the browser's
     const element = target.closest(CONTROL) ?? target;
+    const isControl = element.matches(CONTROL);
     const link = /** @type {HTMLAnchorElement | null} */ (element.closest('a[href]'));
     // outside of controls only a leaf: the text of a whole section says nothing about a click
-    const speaks = (element.matches(CONTROL) || !element.firstElementChild) && !element.closest(HIDDEN);
+    const speaks = (isControl || !element.firstElementChild) && !element.closest(HIDDEN);
     const text = speaks ? quote(textOf(element)) : '';
-    const selector = selectorOf(element);
+    const what = { selector: selectorOf(element), text };
     const href = link ? redactUrl(link.href) : '';
     record('click', {
       tag: element.localName,
       id: element.getAttribute('id') ?? '',
       classes: [...element.classList],
-      text,
+      ...what,
       href,
-      selector,
       attributes: attributeNames[0] && attributesOf(element),
-      page: { x: Math.round(pageX), y: Math.round(pageY) },
-      viewport: { x: Math.round(clientX), y: Math.round(clientY) },
+      page: placeIn(pageX, root.scrollWidth, pageY, root.scrollHeight),
+      viewport: placeIn(clientX, innerWidth, clientY, innerHeight),
     });
     if (link) {
       if (link.hasAttribute('download') || FILE.test(link.pathname)) record('download', { href, text });
-      else if (link.hostname && link.hostname !== location.hostname) record('outbound', { href, text });
-      handOver(link);
+      else if (link.hostname && link.hostname !== location.hostname) {
+        record('outbound', { href, text });
+        handOver(link);
+      }
     }
-    const now = Date.now();
-    clicks = last === element && now - lastAt < RAGE_MS ? clicks + 1 : 1;
+    clicks = last === element && !isOver(lastAt, RAGE_MS) ? clicks + 1 : 1;
     last = element;
-    lastAt = now;
+    lastAt = Date.now();
     // three clicks on a text select its paragraph
-    if (clicks === RAGE_CLICKS && getSelection()?.isCollapsed) record('rage_click', { selector, text });
-    const isPlace = !link || withoutHash(link.href) === withoutHash(location.href);
-    const promises = element.matches(CONTROL) || getComputedStyle(element).cursor === 'pointer';
-    if (promises && isPlace && !element.matches(`label,${FIELD}`)) expectEffect({ selector, text });
+    if (clicks === RAGE_CLICKS && getSelection()?.isCollapsed) record('rage_click', what);
+    const isPlace = !link || link.href.split('#')[0] === location.href.split('#')[0];
+    const promises = isControl || getComputedStyle(element).cursor === 'pointer';
+    if (promises && isPlace && !element.matches(`label,${FIELD}`)) expectEffect(what);
     trackDeclared(target, false);
   });
   listenToElements('submit', (target) => trackDeclared(target, true));
   listen('scroll submit invalid popstate visibilitychange pagehide', affect);
 }
 
-/** @param {string} address */
-const withoutHash = (address) => address.split('#')[0];
+/** @param {number} x @param {number} width @param {number} y @param {number} height */
+const placeIn = (x, width, y, height) => ({
+  x: Math.round(x),
+  y: Math.round(y),
+  xPercent: percentOf(x, width),
+  yPercent: percentOf(y, height),
+});
 
 /** After a click on what looks as if it did something, something changes. @param {object} what */
 function expectEffect(what) {

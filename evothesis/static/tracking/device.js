@@ -3,7 +3,7 @@
  *
  * It remembers nothing there before `useDevice`: until then, and where the browser forbids it, this page does.
  */
-import { options, safely } from './page.js';
+import { isOver, options, safely } from './page.js';
 
 const SESSION_IDLE_MS = 1_800_000;
 const PREFIX = 'evothesis.';
@@ -39,7 +39,7 @@ export function useDevice() {
   const memory = storage;
   if (isCookieless) forgetDevice();
   else storage = deviceStorage();
-  for (const key of Object.keys(memory)) if (!storage[key]) keep(key.slice(PREFIX.length), memory[key] ?? '');
+  for (const [key, value] of Object.entries(memory)) if (!storage[key]) keep(key.slice(PREFIX.length), value);
 }
 
 export function forgetDevice() {
@@ -57,16 +57,16 @@ export function optedOut(state) {
 }
 
 export function visitorId() {
-  if (!recall('visitor')) keep('visitor', uuid());
-  return recall('visitor');
+  const id = recall('visitor') || uuid();
+  keep('visitor', id);
+  return id;
 }
 
 /** One session for all tabs, until nobody was there for half an hour. */
 export function sessionId() {
-  const now = Date.now();
   const [id, at] = recall('session').split(' ');
-  const session = id && Math.abs(now - Number(at)) < SESSION_IDLE_MS ? id : uuid();
-  keep('session', `${session} ${now}`);
+  const session = isOver(at, SESSION_IDLE_MS) ? uuid() : `${id}`;
+  keep('session', `${session} ${Date.now()}`);
   return session;
 }
 

@@ -2,7 +2,7 @@
  * Domains: a visitor who follows a link to another domain of the same owner stays the same visitor there.
  */
 import { isCookieless, keep, sessionId, visitorId } from './device.js';
-import { listed } from './page.js';
+import { isOver, listed } from './page.js';
 import { isGranted } from './queue.js';
 
 const PARAMETER = 'evothesis';
@@ -15,7 +15,7 @@ const isOurs = (name) => domains.some((domain) => name === domain || name.endsWi
 /** The link names the visitor for as long as the browser takes to follow it. @param {HTMLAnchorElement} link */
 export function handOver(link) {
   const { href, hostname } = link;
-  if (!isGranted() || hostname === location.hostname || !isOurs(hostname)) return;
+  if (!isGranted() || !isOurs(hostname)) return;
   const url = new URL(href);
   url.searchParams.set(PARAMETER, `${visitorId()}.${sessionId()}.${Date.now()}`);
   link.href = url.href;
@@ -31,7 +31,7 @@ export function takeOver() {
   if (!at) return;
   url.searchParams.delete(PARAMETER);
   history.replaceState(history.state, '', url);
-  if (Math.abs(Date.now() - Number(at)) > FRESH_MS || !isOurs(new URL(document.referrer).hostname)) return;
+  if (isOver(at, FRESH_MS) || !isOurs(new URL(document.referrer).hostname)) return;
   keep('visitor', `${visitor}`);
   keep('session', `${session} ${Date.now()}`);
 }

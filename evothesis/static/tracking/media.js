@@ -1,7 +1,7 @@
 /**
  * Media: what was played, how far, and to the end or not.
  */
-import { listenToElements } from './page.js';
+import { listenToElements, percentOf } from './page.js';
 import { nameOf, redactUrl } from './text.js';
 import { record } from './view.js';
 
@@ -12,7 +12,7 @@ export function watchMedia() {
   listenToElements('play pause timeupdate ended', (element, { type }) => {
     const target = /** @type {HTMLMediaElement} */ (element);
     const { currentTime, duration, ended } = target;
-    const percent = Math.floor((100 * currentTime) / duration) || 0;
+    const percent = percentOf(currentTime, duration);
     const quarter = percent - (percent % 25);
     if (type === 'timeupdate') {
       if (quarter <= (quarters.get(target) ?? 0) || quarter > 75) return;

@@ -13,8 +13,12 @@ const seen = /** @type {string[]} */ ([]);
 export function watchErrors() {
   listen('error unhandledrejection', ({ target, message, filename, lineno, colno, reason }) => {
     if (target instanceof Element) return; // a picture that is not there
-    const text = redact(String(message ?? reason?.message ?? reason));
-    const data = { message: text, source: redactUrl(filename), line: lineno, column: colno };
+    const data = {
+      message: redact(String(message ?? reason?.message ?? reason)),
+      source: redactUrl(filename),
+      line: lineno,
+      column: colno,
+    };
     const key = JSON.stringify(data);
     if (seen.includes(key) || seen.push(key) > ERRORS_MAX) return;
     record('error', data);

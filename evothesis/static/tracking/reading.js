@@ -1,7 +1,7 @@
 /**
  * Reading: how far, for how long, what was selected; when the page is looked at and when not.
  */
-import { listen, safely } from './page.js';
+import { listen, percentOf, root, safely } from './page.js';
 import { active, seal } from './queue.js';
 import { HIDDEN, quote } from './text.js';
 import { atEnd, end, record } from './view.js';
@@ -9,7 +9,7 @@ import { atEnd, end, record } from './view.js';
 const SELECTION_WAIT_MS = 1_000; // it changes with every letter while it is drawn
 let milestone = 0;
 let deepest = /** @type {{depthPixels: number, depthPercent: number} | undefined} */ (undefined);
-let visibility = String(document.visibilityState);
+let visibility = /** @type {string} */ (document.visibilityState);
 let attentive = 0; // since when, and for how many milliseconds before that
 let attended = 0;
 let selected = '';
@@ -61,7 +61,7 @@ export function watchVisibility() {
 function measure() {
   const depthPixels = Math.round(scrollY + innerHeight);
   // a zoomed page ends a fraction of a pixel before its end
-  const depthPercent = Math.min(100, Math.floor((100 * (depthPixels + 2)) / document.documentElement.scrollHeight));
+  const depthPercent = Math.min(100, percentOf(depthPixels + 2, root.scrollHeight));
   const depth = { depthPixels, depthPercent };
   if (!deepest || depthPixels > deepest.depthPixels) deepest = depth;
   return depth;

@@ -30,15 +30,11 @@ export function record(eventType, data) {
   if (isDenied() || off.includes(eventType)) return;
   if (!url) enter(); // whatever comes first, it happened on a page
   const eventId = uuid();
-  const isFirst = eventType === 'pageview';
-  if (isFirst) {
-    id = eventId;
-    sequence = 0;
-  }
-  data = { viewId: id, sequence: sequence + 1, ...data };
-  const event = JSON.stringify({ eventType, eventId, timestamp: new Date(), url, path, data });
+  id ||= eventId;
+  const numbered = { viewId: id, sequence: sequence + 1, ...data };
+  const event = JSON.stringify({ eventType, eventId, timestamp: new Date(), url, path, data: numbered });
   sequence += 1;
-  push(event, isFirst);
+  push(event, id === eventId);
 }
 
 /** @param {string} [cause] what brought another route */
@@ -61,6 +57,8 @@ export function enter(cause) {
     dropped: Number(recall('dropped')) || undefined,
   };
   forget('dropped');
+  id = '';
+  sequence = 0;
   url = address;
   path = redactUrl(location.pathname);
   record('pageview', data);
