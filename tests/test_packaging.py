@@ -109,7 +109,8 @@ def test_wheel_holds_the_package(built: Path) -> None:
     with zipfile.ZipFile(built / f"evothesis-{__version__}-py3-none-any.whl") as wheel:
         names = {name for name in wheel.namelist() if not name.startswith(f"evothesis-{__version__}.dist-info/")}
 
-    inside = {f"evothesis/{name}" for name in sources("migrations") | sources("systemd") | {"config.example.toml"}}
+    inside = {f"evothesis/{name}" for name in sources("migrations") | sources("systemd")}
+    inside |= {"evothesis/config.example.toml", "evothesis/packaging/Caddyfile"}
     assert sources("evothesis") | inside == names
 
 

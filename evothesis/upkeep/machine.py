@@ -170,7 +170,7 @@ def units() -> Iterator[Finding]:
     shown = [dict(line.split("=", 1) for line in part.splitlines()) for part in answer.split("\n\n") if part.strip()]
     failed = [unit["Id"] for unit in shown if unit["ActiveState"] == "failed"]
     for name in failed:
-        yield act("units", f"{name} failed", f"journalctl -u {name} -n 50; systemctl restart {name}")
+        yield act("units", f"{name} failed", f"journalctl -n 50 -u {name}")
     if not shown:
         yield note("units", "none is installed", "`evothesis init` installs them")
     elif not failed:

@@ -61,7 +61,10 @@ def steps(config: Config, root: Root, where: str, folders: list[str]) -> Iterato
         yield running("systemctl", "daemon-reload")
     yield running("systemctl", *root.options(), "enable", *wanted)
     if root.is_machine:
-        yield running("systemctl", "restart", *wanted)
+        # sockets first: a service that uses one is stopped with it
+        sockets = [name for name in wanted if name.endswith(".socket")]
+        yield running("systemctl", "restart", *sockets)
+        yield running("systemctl", "restart", *(name for name in wanted if name not in sockets))
 
 
 def removal(root: Root) -> Iterator[Step]:
