@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import uvloop
 from aiohttp import web
+
+from evothesis.numbers import LOOP_LAG, Row, places
 
 BACKLOG = 1024
 PULSE_SECONDS = 1.0
@@ -53,6 +56,22 @@ async def pulse_until(stopped: asyncio.Event, pulse: Callable[[], None]) -> None
         pulse()
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), PULSE_SECONDS)
+
+
+def timed(pulse: Callable[[], None], numbers: Row) -> Callable[[], None]:
+    """A pulse that counts how late it is, for by as much everything else in this loop waits, and shows the numbers."""
+    due_at = time.monotonic()
+    lag = places(LOOP_LAG)
+
+    def beat() -> None:
+        nonlocal due_at
+        now = time.monotonic()
+        numbers.observe(lag, max(0, now - due_at))
+        numbers.publish()
+        due_at = now + PULSE_SECONDS
+        pulse()
+
+    return beat
 
 
 async def listen(application: web.Application, host: str, port: int) -> web.AppRunner:

@@ -39,12 +39,14 @@ from evothesis.config import Config
 from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
 from evothesis.loader.run import Loader
+from evothesis.numbers import Board, Row
 from evothesis.supervisor import Program, Pulse, Supervisor
 
 log = logging.getLogger(__name__)
 
 DEMO_EXPORT_SECONDS = 300
 START_SECONDS = 10  # in which an embedded PostgreSQL has usually started
+OTHER_ROWS = 2  # of numbers: the loader's and the operator's listener's
 STOP_SECONDS_MAX = 9  # systemd and people expect that all of it ends within ten
 
 
@@ -81,6 +83,7 @@ def serve(config: Config, scope: Scope) -> None:
     check_parser()
     _check_free(_listeners(config, scope))
     shared = Shared.begin(config, _today()) if scope.has_collector else None
+    board = Board(_collectors(config) + OTHER_ROWS)
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url
     if scope.has_loader:
@@ -91,7 +94,7 @@ def serve(config: Config, scope: Scope) -> None:
     if shared:
         tended.append(lambda: shared.day_key.of(_today()))
     supervisor = Supervisor(
-        _programs(config, url, scope, shared),
+        _programs(config, url, scope, shared, board),
         tend=lambda: [tend() for tend in tended],
         in_child=server.release_in_child if server else lambda: None,
     )
@@ -123,7 +126,11 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _programs(config: Config, url: str, scope: Scope, shared: Shared | None) -> list[list[Program]]:
+def _collectors(config: Config) -> int:
+    return config.server.processes or len(os.sched_getaffinity(0))
+
+
+def _programs(config: Config, url: str, scope: Scope, shared: Shared | None, board: Board) -> list[list[Program]]:
     def keyless(name: str, main: Callable[[Pulse], None]) -> Program:
         """One that has no use for what hides addresses."""
 
@@ -134,30 +141,30 @@ def _programs(config: Config, url: str, scope: Scope, shared: Shared | None) -> 
 
         return Program(name, forgetful)
 
-    processes = config.server.processes or len(os.sched_getaffinity(0))
+    def collector(number: int, shared: Shared) -> Program:
+        return Program(f"collector {number}", lambda pulse: _collect(config, shared, board.row(number), pulse))
+
+    collectors = _collectors(config)
     groups = []
     if shared:
-        groups.append(
-            [
-                Program(f"collector {number}", lambda pulse: _collect(config, shared, pulse))
-                for number in range(processes)
-            ]
-        )
+        groups.append([collector(number, shared) for number in range(collectors)])
     if scope.has_loader:
-        loader = keyless("loader", lambda pulse: _load(config, url, pulse))
-        groups.append([loader, keyless("admin", lambda pulse: _administer(config, url, scope.config_path, pulse))])
+        loader = keyless("loader", lambda pulse: _load(config, url, board.row(collectors), pulse))
+        groups.append([loader, keyless("admin", lambda pulse: _administer(config, url, scope, board, pulse))])
     if scope.demo_port:
         groups[-1].append(keyless("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
     return groups
 
 
-def _collect(config: Config, shared: Shared, pulse: Pulse) -> None:
+def _collect(config: Config, shared: Shared, numbers: Row, pulse: Pulse) -> None:
+    timed = listener.timed(pulse, numbers)
+
     def tend() -> None:
         shared.day_key.of(_today())  # the key of yesterday goes, also when nobody comes
-        pulse()
+        timed()
 
     async def main(stopped: asyncio.Event) -> None:
-        committer = Committer(config.spool)
+        committer = Committer(config.spool, numbers)
         await committer.open()
         writing = asyncio.create_task(committer.run())
         broken = asyncio.create_task(committer.broken.wait())
@@ -174,18 +181,26 @@ def _collect(config: Config, shared: Shared, pulse: Pulse) -> None:
     listener.run(main)
 
 
-def _load(config: Config, url: str, pulse: Pulse) -> None:
+def _load(config: Config, url: str, numbers: Row, pulse: Pulse) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o750)
     start_seconds = START_SECONDS if config.database.is_embedded else 0
     events_max = config.limits.events_per_site_and_day
-    Loader(url, config.spool, stop, pulse, events_max=events_max, start_seconds=start_seconds).run()
+
+    def tend() -> None:
+        numbers.publish()
+        pulse()
+
+    loader = Loader(url, config.spool, stop, tend, events_max=events_max, start_seconds=start_seconds)
+    loader.numbers = numbers
+    loader.run()
 
 
-def _administer(config: Config, url: str, config_path: Path | None, pulse: Pulse) -> None:
-    application = admin_application(config, url, config_path=config_path)
-    listener.serve(application, config.admin.host, config.admin.port, pulse)
+def _administer(config: Config, url: str, scope: Scope, board: Board, pulse: Pulse) -> None:
+    application = admin_application(config, url, board, config_path=scope.config_path)
+    timed = listener.timed(pulse, board.row(_collectors(config) + 1))
+    listener.serve(application, config.admin.host, config.admin.port, timed)
 
 
 def _demonstrate(config: Config, url: str, port: int, pulse: Pulse) -> None:

@@ -14,6 +14,7 @@ from evothesis.admin.access import Access
 from evothesis.admin.deliveries import Deliveries
 from evothesis.admin.exports import Exports
 from evothesis.config import Config
+from evothesis.numbers import Board
 from evothesis.pg import Connections
 
 REPORTS_MAX = 2  # at a time: who asks for bills and states must not keep those who load events waiting
@@ -24,8 +25,9 @@ T = TypeVar("T")
 class Desk:
     """One for each listener, made in its event loop."""
 
-    def __init__(self, config: Config, url: str, connections: Connections, exports: Exports) -> None:
+    def __init__(self, config: Config, url: str, connections: Connections, board: Board, exports: Exports) -> None:
         """`url` and `connections` lead to the same database."""
+        self.board = board
         self.config = config
         self.connections = connections
         self.exports = exports

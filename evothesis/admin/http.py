@@ -20,6 +20,7 @@ from evothesis.admin.route import Route
 from evothesis.admin.routes import ROUTES
 from evothesis.config import Config
 from evothesis.errors import EvothesisError
+from evothesis.numbers import Board
 from evothesis.pg import pool
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ _DESK = web.AppKey("desk", Desk)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def admin_application(config: Config, url: str, *, config_path: Path | None = None) -> web.Application:
+def admin_application(config: Config, url: str, board: Board, *, config_path: Path | None = None) -> web.Application:
     """The routes of the operator's listener; exports are started with the configuration at `config_path`."""
     command = [sys.executable, "-m", "evothesis", "export", "run"]
     command += ["--config", str(config_path)] if config_path else []
@@ -54,7 +55,7 @@ def admin_application(config: Config, url: str, *, config_path: Path | None = No
     async def opened(application: web.Application) -> AsyncIterator[None]:
         async with pool(url, name="admin") as connections:
             exports = Exports(command)
-            application[_DESK] = Desk(config, url, connections, exports)
+            application[_DESK] = Desk(config, url, connections, board, exports)
             yield
             await exports.close()
 
