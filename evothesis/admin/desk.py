@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
@@ -13,6 +14,7 @@ from evothesis import pg
 from evothesis.admin.access import Access
 from evothesis.admin.deliveries import Deliveries
 from evothesis.admin.exports import Exports
+from evothesis.admin.feed import Feed
 from evothesis.config import Config
 from evothesis.numbers import Board
 from evothesis.pg import Connections
@@ -33,6 +35,8 @@ class Desk:
         self.exports = exports
         self.access = Access(config.admin.token)
         self.deliveries = Deliveries()
+        self.feed = Feed(connections)
+        self.sockets: WeakSet[web.WebSocketResponse] = WeakSet()
         self._url = url
         self._reports = asyncio.Semaphore(REPORTS_MAX)
 
@@ -48,11 +52,15 @@ class Desk:
 
 
 class Asked(NamedTuple):
-    """A request that may be answered; `actor` is who asks, for audit_log."""
+    """A request that may be answered; `actor` is who asks, for audit_log.
+
+    `is_allowed` raises AccessError when it may not be any more: for an answer that takes hours.
+    """
 
     desk: Desk
     request: web.Request
     actor: str
+    is_allowed: Callable[[], Awaitable[object]]
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:

@@ -11,6 +11,7 @@ from evothesis.admin.metrics import metrics
 from evothesis.admin.openapi import document
 from evothesis.admin.query import Query, parse
 from evothesis.admin.route import Route
+from evothesis.admin.stream import Message, StreamQuery, stream
 
 
 async def description(asked: Asked) -> web.Response:
@@ -26,6 +27,7 @@ ROUTES = (
     Route("GET", "/events/count", "read", events.count, events.CountQuery, events.Counted),
     Route("GET", "/events/recent", "read", events.recent, events.RecentQuery, events.Page),
     Route("GET", "/events/rejected", "read", events.rejected, events.RejectedQuery, events.Page),
+    Route("GET", "/stream", "read", stream, StreamQuery, Message, statuses=(101,)),
     Route("GET", "/usage", "read", reports.usage, reports.UsageQuery),
     Route("GET", "/sites", "read", reports.sites, reports.SitesQuery, reports.Sites),
     Route("GET", "/export/status", "read", reports.export_status),

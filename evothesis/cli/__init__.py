@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evothesis import __version__
-from evothesis.cli import accept_loss, export, migrate, serve, token, usage
+from evothesis.cli import accept_loss, export, migrate, serve, tail, token, usage
 from evothesis.cli.common import print_error
 from evothesis.errors import EvothesisError
 
@@ -27,6 +27,7 @@ app.add_typer(export.app, name="export")
 app.command("usage")(usage.command)
 app.command("accept-loss")(accept_loss.command)
 app.add_typer(token.app, name="token")
+app.command("tail")(tail.command)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer's callback
