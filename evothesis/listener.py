@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from evothesis.config import Server
 from evothesis.errors import ConfigurationError
+from evothesis.numbers import LOOP_LAG, Row, places
 
 BACKLOG = 1024
 HANDSHAKE_SECONDS_MAX = 10.0  # as long as a whole request may take
@@ -104,6 +106,22 @@ async def pulse_until(stopped: asyncio.Event, pulse: Callable[[], None]) -> None
         pulse()
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), PULSE_SECONDS)
+
+
+def timed(pulse: Callable[[], None], numbers: Row) -> Callable[[], None]:
+    """A pulse that counts how late it is, for by as much everything else in this loop waits, and shows the numbers."""
+    due_at = time.monotonic()
+    lag = places(LOOP_LAG)
+
+    def beat() -> None:
+        nonlocal due_at
+        now = time.monotonic()
+        numbers.observe(lag, max(0, now - due_at))
+        numbers.publish()
+        due_at = now + PULSE_SECONDS
+        pulse()
+
+    return beat
 
 
 async def prepare(application: web.Application) -> web.AppRunner:

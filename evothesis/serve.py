@@ -7,69 +7,35 @@ read; PostgreSQL, after its clients.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
-import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from evothesis import heartbeat, listener, pg
-from evothesis.admin.http import admin_application
 from evothesis.appliance.postgres import Postgres
-from evothesis.collector.commit import Committer
 from evothesis.collector.reception import Shared
 from evothesis.collector.script import tracker
-from evothesis.collector.server import Server
 from evothesis.collector.stranger import check_parser
 from evothesis.config import Config
-from evothesis.demo import demo_application
 from evothesis.errors import ConfigurationError, EvothesisError
-from evothesis.loader.run import Loader
-from evothesis.supervisor import Program, Pulse, Supervisor
+from evothesis.numbers import Board
+from evothesis.programs import OTHER_ROWS, Scope, Sockets, Stage, collectors, programs, reachable, today
+from evothesis.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 DEMO_EXPORT_SECONDS = 300
-START_SECONDS = 10  # in which an embedded PostgreSQL has usually started
 STOP_SECONDS_MAX = 9  # systemd and people expect that all of it ends within ten
-
-Sockets = Mapping[str, socket.socket]  # that systemd opened, for "collector" and "admin"
-
-
-class Scope(NamedTuple):
-    """What is served: the role ("all", "collector" or "loader"), and the demo site's port, if it has one.
-
-    Exports are started with the configuration at `config_path`.
-    """
-
-    role: str
-    demo_port: int | None = None
-    config_path: Path | None = None
-
-    @property
-    def has_collector(self) -> bool:
-        """Whether events are taken."""
-        return self.role != "loader"
-
-    @property
-    def has_loader(self) -> bool:
-        """Whether events are stored, which needs the database."""
-        return self.role != "collector"
 
 
 def serve(config: Config, scope: Scope) -> None:
@@ -88,7 +54,8 @@ def serve(config: Config, scope: Scope) -> None:
         if name in sockets and sockets[name].getsockname()[1] != wanted:
             log.warning("systemd listens on another port than is configured.", extra={"listener": name, "port": wanted})
     _check_free(_listeners(config, scope, sockets))
-    shared = Shared.begin(config, _today()) if scope.has_collector else None
+    shared = Shared.begin(config, today()) if scope.has_collector else None
+    board = Board(collectors(config) + OTHER_ROWS)
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url
     if scope.has_loader:
@@ -97,9 +64,9 @@ def serve(config: Config, scope: Scope) -> None:
     announcement = _Announcement(config, scope)
     tended: list[Callable[[], object]] = [part.tend for part in (server, exporter, announcement) if part]
     if shared:
-        tended.append(lambda: shared.day_key.of(_today()))
+        tended.append(lambda: shared.day_key.of(today()))
     supervisor = Supervisor(
-        _programs(config, url, scope, shared, sockets),
+        programs(Stage(config, url, scope, shared, board, sockets)),
         tend=lambda: [tend() for tend in tended],
         in_child=server.release_in_child if server else lambda: None,
     )
@@ -125,81 +92,6 @@ def _acquire(config: Config) -> Postgres:
         message = f"another process runs the PostgreSQL in {config.database.path}"
         raise EvothesisError(message, hint="is `evothesis serve` running already?")
     return server
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
-def _programs(config: Config, url: str, scope: Scope, shared: Shared | None, sockets: Sockets) -> list[list[Program]]:
-    def keyless(name: str, main: Callable[[Pulse], None]) -> Program:
-        """One that has no use for what hides addresses."""
-
-        def forgetful(pulse: Pulse) -> None:
-            if shared:
-                shared.day_key.forget()
-            main(pulse)
-
-        return Program(name, forgetful)
-
-    processes = config.server.processes or len(os.sched_getaffinity(0))
-    groups = []
-    if shared:
-        groups.append(
-            [
-                Program(f"collector {number}", lambda pulse: _collect(config, shared, sockets, pulse))
-                for number in range(processes)
-            ]
-        )
-    if scope.has_loader:
-        loader = keyless("loader", lambda pulse: _load(config, url, pulse))
-        administer = partial(_administer, config, url, scope.config_path, sockets)
-        groups.append([loader, keyless("admin", administer)])
-    if scope.demo_port:
-        groups[-1].append(keyless("demo", lambda pulse: _demonstrate(config, url, scope.demo_port or 0, pulse)))
-    return groups
-
-
-def _collect(config: Config, shared: Shared, sockets: Sockets, pulse: Pulse) -> None:
-    def tend() -> None:
-        shared.day_key.of(_today())  # the key of yesterday goes, also when nobody comes
-        pulse()
-
-    async def main(stopped: asyncio.Event) -> None:
-        committer = Committer(config.spool)
-        await committer.open()
-        writing = asyncio.create_task(committer.run())
-        broken = asyncio.create_task(committer.broken.wait())
-        server = await Server.open(config, committer, shared, sockets.get("collector"))
-        serving = asyncio.create_task(listener.pulse_until(stopped, tend))
-        await asyncio.wait([broken, serving, writing], return_when=asyncio.FIRST_COMPLETED)
-        await server.close()
-        if committer.broken.is_set():
-            message = "the spool cannot be written"
-            raise EvothesisError(message)
-        committer.close()
-        await writing
-
-    listener.run(main)
-
-
-def _load(config: Config, url: str, pulse: Pulse) -> None:
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    config.spool.path.mkdir(parents=True, exist_ok=True, mode=0o770)
-    start_seconds = START_SECONDS if config.database.is_embedded else 0
-    events_max = config.limits.events_per_site_and_day
-    Loader(url, config.spool, stop, pulse, events_max=events_max, start_seconds=start_seconds).run()
-
-
-def _administer(config: Config, url: str, config_path: Path | None, sockets: Sockets, pulse: Pulse) -> None:
-    application = admin_application(config, url, config_path=config_path)
-    listener.serve(application, config.admin.host, config.admin.port, pulse, listening=sockets.get("admin"))
-
-
-def _demonstrate(config: Config, url: str, port: int, pulse: Pulse) -> None:
-    collector = f"http://{_reachable(config.server.host)}:{config.server.port}"
-    listener.serve(demo_application(url, collector), "127.0.0.1", port, pulse)
 
 
 class _Periodic:
@@ -251,10 +143,6 @@ def _check_free(listeners: list[tuple[str, int]]) -> None:
                 raise ConfigurationError(message, hint=hint) from error
 
 
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - read, not bound
-
-
 class _Announcement:
     """Says that all is ready; of a demo, whose panel shows what is stored, when the loader has reached the database."""
 
@@ -264,7 +152,7 @@ class _Announcement:
         self._scope = scope
         self._began_at = time.time()
         self._is_due = False
-        self._public = f"http://{_reachable(config.server.host)}:{config.server.port}"
+        self._public = f"http://{reachable(config.server.host)}:{config.server.port}"
 
     def begin(self) -> None:
         collect = self._public + self._config.server.collect_path
@@ -279,7 +167,7 @@ class _Announcement:
 
     def _welcome(self) -> None:
         config = self._config
-        operator = f"http://{_reachable(config.admin.host)}:{config.admin.port}"
+        operator = f"http://{reachable(config.admin.host)}:{config.admin.port}"
         program = "evothesis" if shutil.which("evothesis") else sys.argv[0]  # in a checkout it is on no path
         print(  # noqa: T201 - the demo's welcome is for the person who started it
             f"""

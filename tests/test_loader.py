@@ -204,7 +204,7 @@ def test_same_segment_at_once(world: World) -> None:
     def attempt(_number: int) -> bool:
         with pg.connect(world.database, name="test") as connection:
             together.wait()
-            return load(connection, segment, content)
+            return load(connection, segment, content) is not None
 
     with pg.connect(world.database, name="test") as connection:
         connection.execute("select ensure_partitions(%(day)s)", {"day": content.day})

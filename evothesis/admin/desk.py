@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
+from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
@@ -13,7 +14,9 @@ from evothesis import pg
 from evothesis.admin.access import Access
 from evothesis.admin.deliveries import Deliveries
 from evothesis.admin.exports import Exports
+from evothesis.admin.feed import Feed
 from evothesis.config import Config
+from evothesis.numbers import Board
 from evothesis.pg import Connections
 
 REPORTS_MAX = 2  # at a time: who asks for bills and states must not keep those who load events waiting
@@ -24,13 +27,16 @@ T = TypeVar("T")
 class Desk:
     """One for each listener, made in its event loop."""
 
-    def __init__(self, config: Config, url: str, connections: Connections, exports: Exports) -> None:
+    def __init__(self, config: Config, url: str, connections: Connections, board: Board, exports: Exports) -> None:
         """`url` and `connections` lead to the same database."""
+        self.board = board
         self.config = config
         self.connections = connections
         self.exports = exports
         self.access = Access(config.admin.token)
         self.deliveries = Deliveries()
+        self.feed = Feed(connections)
+        self.sockets: WeakSet[web.WebSocketResponse] = WeakSet()
         self._url = url
         self._reports = asyncio.Semaphore(REPORTS_MAX)
 
@@ -46,11 +52,15 @@ class Desk:
 
 
 class Asked(NamedTuple):
-    """A request that may be answered; `actor` is who asks, for audit_log."""
+    """A request that may be answered; `actor` is who asks, for audit_log.
+
+    `is_allowed` raises AccessError when it may not be any more: for an answer that takes hours.
+    """
 
     desk: Desk
     request: web.Request
     actor: str
+    is_allowed: Callable[[], Awaitable[object]]
 
 
 def answer(body: object, *, status: int = 200) -> web.Response:

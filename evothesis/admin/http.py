@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import psycopg
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from psycopg_pool import PoolTimeout
 
 from evothesis.admin.access import AccessError
@@ -20,6 +21,7 @@ from evothesis.admin.route import Route
 from evothesis.admin.routes import ROUTES
 from evothesis.config import Config
 from evothesis.errors import EvothesisError
+from evothesis.numbers import Board
 from evothesis.pg import pool
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ _DESK = web.AppKey("desk", Desk)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def admin_application(config: Config, url: str, *, config_path: Path | None = None) -> web.Application:
+def admin_application(config: Config, url: str, board: Board, *, config_path: Path | None = None) -> web.Application:
     """The routes of the operator's listener; exports are started with the configuration at `config_path`."""
     command = [sys.executable, "-m", "evothesis", "export", "run"]
     command += ["--config", str(config_path)] if config_path else []
@@ -54,13 +56,14 @@ def admin_application(config: Config, url: str, *, config_path: Path | None = No
     async def opened(application: web.Application) -> AsyncIterator[None]:
         async with pool(url, name="admin") as connections:
             exports = Exports(command)
-            application[_DESK] = Desk(config, url, connections, exports)
+            application[_DESK] = Desk(config, url, connections, board, exports)
             yield
             await exports.close()
 
     application = web.Application(middlewares=[_answers_errors], client_max_size=0)
     application.cleanup_ctx.append(opened)
     application.on_response_prepare.append(_finish)
+    application.on_shutdown.append(_hang_up)
     for route in ROUTES:
         add = application.router.add_get if route.method == "GET" else application.router.add_post
         add(route.path, _demanding(route))
@@ -72,10 +75,13 @@ def _demanding(route: Route) -> _Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         desk = request.app[_DESK]
-        actor = ANYBODY
-        if route.scope:
-            actor = (await desk.access.demand(request, desk.connections, route.scope)).name
-        return await route.handle(Asked(desk, request, actor))
+
+        async def demand() -> str:
+            if route.scope is None:
+                return ANYBODY
+            return (await desk.access.demand(request, desk.connections, route.scope)).name
+
+        return await route.handle(Asked(desk, request, await demand(), demand))
 
     return handle
 
@@ -114,6 +120,11 @@ def _error(status: int, code: str, message: str) -> web.Response:
     if status in RETRY_AFTER_SECONDS:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[status])
     return response
+
+
+async def _hang_up(application: web.Application) -> None:
+    sockets = list(application[_DESK].sockets)
+    await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in sockets))
 
 
 async def _finish(_request: web.Request, response: web.StreamResponse) -> None:

@@ -15,11 +15,12 @@ from evothesis.pg import Connections
 # there is no index to walk backwards: look at ever longer stretches, whose blocks the BRIN index names
 STRETCHES = (timedelta(minutes=5), timedelta(hours=2), timedelta(days=2), timedelta(days=10), timedelta(days=3650))
 
-EVENTS = """
-select event_id::text, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent,
+COLUMNS = """event_id::text, event_type, session_id, visitor_id, site_id, timestamp, url, path, user_agent,
        host(ip_address) as ip_address, raw_event_data, created_at, writer, segment_no, idx, event_id_reused,
        is_bot, bot_reason, browser, browser_version, os, device_type, country, referrer_type, referrer_source,
-       utm_source, utm_medium, utm_campaign, utm_term, utm_content, utm_id, click_id_type
+       utm_source, utm_medium, utm_campaign, utm_term, utm_content, utm_id, click_id_type"""
+EVENTS = f"""
+select {COLUMNS}
   from events_log
  where created_at > coalesce(%(created_at)s, now()) - %(stretch)s
    and (%(created_at)s::timestamptz is null
@@ -28,7 +29,7 @@ select event_id::text, event_type, session_id, visitor_id, site_id, timestamp, u
    and (%(type)s::text is null or event_type = %(type)s)
  order by created_at desc, writer desc, segment_no desc, idx desc
  limit %(limit)s
-"""
+"""  # noqa: S608 - a constant of ours
 REJECTED = """
 select site_id, code, message, event, created_at, writer, segment_no, idx
   from rejected_events

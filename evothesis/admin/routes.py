@@ -7,9 +7,11 @@ from aiohttp import web
 from evothesis.admin import events, reports
 from evothesis.admin.desk import Asked, answer
 from evothesis.admin.health import Health, health
+from evothesis.admin.metrics import metrics
 from evothesis.admin.openapi import document
 from evothesis.admin.query import Query, parse
 from evothesis.admin.route import Route
+from evothesis.admin.stream import Message, StreamQuery, stream
 
 
 async def description(asked: Asked) -> web.Response:
@@ -21,9 +23,11 @@ async def description(asked: Asked) -> web.Response:
 ROUTES = (
     Route("GET", "/health", None, health, answer=Health, statuses=(200, 503)),
     Route("GET", "/openapi.json", "read", description),
+    Route("GET", "/metrics", "read", metrics, answer=str, content_type="text/plain"),
     Route("GET", "/events/count", "read", events.count, events.CountQuery, events.Counted),
     Route("GET", "/events/recent", "read", events.recent, events.RecentQuery, events.Page),
     Route("GET", "/events/rejected", "read", events.rejected, events.RejectedQuery, events.Page),
+    Route("GET", "/stream", "read", stream, StreamQuery, Message, statuses=(101,)),
     Route("GET", "/usage", "read", reports.usage, reports.UsageQuery),
     Route("GET", "/sites", "read", reports.sites, reports.SitesQuery, reports.Sites),
     Route("GET", "/export/status", "read", reports.export_status),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evothesis import __version__
-from evothesis.cli import accept_loss, backup, doctor, export, init, migrate, restore, serve, token, usage
+from evothesis.cli import accept_loss, backup, doctor, export, init, migrate, restore, serve, tail, token, usage
 from evothesis.cli.common import print_error
 from evothesis.errors import EvothesisError
 
@@ -27,6 +27,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(usage.app, name="usage")
 app.command("accept-loss")(accept_loss.command)
 app.add_typer(token.app, name="token")
+app.command("tail")(tail.command)
 app.command("init")(init.command)
 app.command("doctor")(doctor.command)
 app.command("backup")(backup.command)

@@ -40,6 +40,7 @@ def command(
       evothesis serve --demo
       EVOTHESIS_SERVER_PORT=80 evothesis serve --config /etc/evothesis/config.toml
     """
-    from evothesis.serve import Scope, serve
+    from evothesis.programs import Scope
+    from evothesis.serve import serve
 
     serve(start(config, secrets=SECRETS[role]), Scope(role.value, demo_port if demo else None, config))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from evothesis.config import Spool
 from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
+from evothesis.numbers import ACKNOWLEDGED, GROUP, WRITTEN, Row, places
 from evothesis.spool.segments import backlog
 from evothesis.spool.writer import Writer
 
@@ -31,11 +32,14 @@ FAILURE_SECONDS = 5.0  # for which a failed write is told, unless one succeeds
 WARN_SHARE = 0.7  # of the spool's budget
 RETRY_SECONDS = 1.0  # between two attempts to seal on a disk that has no room
 
+_ACKNOWLEDGED, _GROUP, _WRITTEN = places(ACKNOWLEDGED), places(GROUP), places(WRITTEN)
+
 
 class _Waiting(NamedTuple):
     payload: bytes
     rows: int
     hour: datetime
+    since: float  # monotonic
     durable: asyncio.Future[None]
 
 
@@ -45,8 +49,9 @@ class Committer:
     `refusal` is why no event can be taken now, or None; `broken` is set when the disk failed and the process must end.
     """
 
-    def __init__(self, settings: Spool) -> None:
+    def __init__(self, settings: Spool, numbers: Row | None = None) -> None:
         """Nothing is opened before `run`."""
+        self.numbers = numbers or Row()
         self.broken = asyncio.Event()
         self._settings = settings
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -82,7 +87,7 @@ class Committer:
             raise type(self.refusal)(str(self.refusal))
         durable = asyncio.get_running_loop().create_future()
         hour = received_at.replace(minute=0, second=0, microsecond=0)
-        self._waiting.append(_Waiting(payload, rows, hour, durable))
+        self._waiting.append(_Waiting(payload, rows, hour, time.monotonic(), durable))
         self._arrived.set()
         return durable
 
@@ -123,9 +128,14 @@ class Committer:
         for hour in dict.fromkeys(entry.hour for entry in batch):
             entries = [entry for entry in batch if entry.hour == hour]
             error = self.refusal or await self._do(lambda: self._append(hour, entries))  # noqa: B023 - awaited here
+            now = time.monotonic()
             if error:
-                self._failed_at = time.monotonic()
+                self._failed_at = now
+            else:
+                self.numbers.observe(_GROUP, len(entries))
             for entry in entries:
+                if not error:
+                    self.numbers.observe(_ACKNOWLEDGED, now - entry.since)
                 if entry.durable.cancelled():
                     continue
                 if error:
@@ -137,7 +147,9 @@ class Committer:
         assert self._writer is not None  # noqa: S101 - no append is taken before the writer is open
         if self._hour not in (None, hour):
             self._seal()
+        began = time.monotonic()
         self._writer.append([(entry.payload, entry.rows) for entry in entries])
+        self.numbers.observe(_WRITTEN, time.monotonic() - began)
         self._reason = self._failed_at = None
         self._hour = hour
         self._seal_at = min(self._seal_at, time.monotonic() + self._seal_after_seconds)

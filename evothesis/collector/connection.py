@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
             self._durable = receipt.durable
             receipt.durable.add_done_callback(partial(self._settle, receipt, origin))
         else:
-            self._write(self._door.answer(receipt.body, origin))
+            self._write(self._door.answer(receipt, origin))
 
     def _settle(self, receipt: Receipt, origin: str | None, durable: asyncio.Future[None]) -> None:
         """Answer, now that it is known whether the events are on disk."""
@@ -189,7 +189,7 @@ class Connection(asyncio.Protocol):
         if error := durable.exception():
             self._refuse(error, origin)
         else:
-            self._write(self._door.answer(receipt.body, origin))
+            self._write(self._door.answer(receipt, origin))
         if self._held and self._transport:
             data = bytes(self._held)
             self._held.clear()
@@ -198,6 +198,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, error: BaseException, origin: str | None = None) -> None:
         failed = failure(error)
+        self._door.reception.answered(failed.status)
         head = head_lines(HTTPStatus(failed.status), {**self._door.reception.origins.headers(origin), **failed.headers})
         closing = b"Connection: close\r\n" if self._is_closing else b""
         self._write(b"%b%bContent-Length: %d\r\n\r\n%b" % (head, closing, len(failed.body), failed.body))

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from evothesis.collector.limits import address_prefix
-from evothesis.collector.reception import Reception
+from evothesis.collector.reception import Receipt, Reception
 from evothesis.collector.stranger import Stranger
 from evothesis.config import Config
 
@@ -82,8 +82,10 @@ class Door:
             await asyncio.wait(waiting, timeout=seconds_max)
             await asyncio.sleep(0)  # their answers are written by callbacks that stand behind this one
 
-    def answer(self, body: bytes, origin: str | None) -> bytes:
+    def answer(self, receipt: Receipt, origin: str | None) -> bytes:
         """200 to a page of that origin; its head changes once a second."""
+        self.reception.settled(receipt)
+        self.reception.answered(HTTPStatus.OK)
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -92,7 +94,7 @@ class Door:
         head = self._heads.get(answered)
         if head is None:
             head = self._heads[answered] = head_lines(HTTPStatus.OK, self.reception.origins.headers(origin))
-        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(receipt.body), receipt.body)
 
     def _is_full_for(self, prefix: str, peer: str | None) -> bool:
         limit = self._connections_per_address_max

@@ -17,6 +17,7 @@ from evothesis.collector.reception import Receipt, Reception, demand_type, encod
 from evothesis.collector.script import Script
 from evothesis.config import Config
 
+PIXEL_PATH = "/pixel.gif"
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
 
 
@@ -39,7 +40,7 @@ class Collector:
         collect.add_route("OPTIONS", self.preflight)
         for path in (self._script.path, self._script.hashed_path):
             application.router.add_get(path, self._script.answer)
-        application.router.add_get("/pixel.gif", self.pixel)
+        application.router.add_get(PIXEL_PATH, self.pixel)
         application.router.add_get("/health", self.health)
         return application
 
@@ -49,7 +50,7 @@ class Collector:
         self._reception.admit(head)
         demand_type(head)
         receipt = self._reception.take(head, await self._body(request))
-        await _kept(receipt)
+        await self._kept(receipt)
         return web.Response(body=receipt.body, content_type="application/json")
 
     async def _body(self, request: web.Request) -> bytes:
@@ -83,7 +84,7 @@ class Collector:
         document = {name: value for name, value in event.items() if value is not None}
         # no one can see two views of one page by one client apart but by their time
         document["timestamp"] = datetime.now(UTC).isoformat()
-        await _kept(self._reception.take(head, encode(document)))
+        await self._kept(self._reception.take(head, encode(document)))
         return web.Response(body=PIXEL, content_type="image/gif", headers={"Cache-Control": "no-store"})
 
     async def health(self, _request: web.Request) -> web.Response:
@@ -109,13 +110,15 @@ class Collector:
             headers={"Cache-Control": "no-store"},
         )
 
+    async def _kept(self, receipt: Receipt) -> None:
+        if receipt.durable:
+            await receipt.durable
+        self._reception.settled(receipt)
+
     async def _finish(self, request: web.Request, response: web.StreamResponse) -> None:
+        if request.path in (self._config.server.collect_path, PIXEL_PATH):
+            self._reception.answered(response.status)
         response.headers.popall("Server", None)
         response.headers["X-Content-Type-Options"] = "nosniff"
         if request.path == self._config.server.collect_path:
             response.headers.update(self._reception.origins.headers(request.headers.get("Origin")))
-
-
-async def _kept(receipt: Receipt) -> None:
-    if receipt.durable:
-        await receipt.durable

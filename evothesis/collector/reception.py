@@ -27,6 +27,7 @@ from evothesis.collector.privacy.day_key import KEY_BYTES, DayKey
 from evothesis.config import Config
 from evothesis.errors import SpoolError
 from evothesis.event import Entry, encode_entry
+from evothesis.numbers import BATCH, EVENTS, REJECTED, REQUESTS, STATUSES, place, places
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ RETRY_AFTER_SECONDS = {429: 1, 503: 5}  # a bucket gets at least one request a s
 CONTENT_TYPES = ("application/json", "text/plain")
 
 encode = msgspec.json.Encoder().encode
+
+_ACCEPTED, _REJECTED, _WITHHELD = (place(EVENTS, outcome) for outcome in EVENTS.values)
+_BATCH = places(BATCH)
+_STATUS = {int(status): place(REQUESTS, status) for status in STATUSES if status.isdigit()}
+_STATUS_OTHER = place(REQUESTS, "other")
 
 _WANTED = frozenset(b"content-type content-encoding user-agent origin referer dnt sec-gpc x-forwarded-for".split())
 
@@ -78,12 +84,13 @@ class Failure(NamedTuple):
 class Receipt:
     """The answer to a request: there, and true, as soon as `durable` is done, or at once when that is None."""
 
-    __slots__ = ("body", "durable")
+    __slots__ = ("body", "durable", "taken")
 
-    def __init__(self, body: bytes = b"", durable: asyncio.Future[None] | None = None) -> None:
+    def __init__(self) -> None:
         """`durable` may end with EnvelopeError, or with SpoolError when nothing could be kept."""
-        self.body = body
-        self.durable = durable
+        self.body = b""
+        self.durable: asyncio.Future[None] | None = None
+        self.taken: intake.Taken | None = None
 
 
 class Shared(NamedTuple):
@@ -112,6 +119,7 @@ class Reception:
     def __init__(self, config: Config, committer: Committer, shared: Shared) -> None:
         """`committer` is where requests are kept."""
         self._committer = committer
+        self.numbers = committer.numbers
         self._shared = shared
         self._policy = shared.policy
         self.origins = Origins(config.server.origins)
@@ -186,7 +194,27 @@ class Reception:
         if durable := self._keep(await judged, receipt):
             await durable
 
+    def settled(self, receipt: Receipt) -> None:
+        """Count what its sender is told now."""
+        if receipt.taken is None:
+            return
+        numbers, entry, refused = self.numbers, receipt.taken.entry, receipt.taken.answer["rejected"]
+        rows = len(entry.rows)
+        numbers.add(_ACCEPTED, rows)
+        numbers.observe(_BATCH, rows + len(refused))
+        if refused:
+            numbers.add(_REJECTED, len(refused))
+            for refusal in refused:
+                numbers.add(place(REJECTED, refusal["code"]))
+        if entry.withheld:
+            numbers.add(_WITHHELD, sum(entry.withheld.values()))
+
+    def answered(self, status: int) -> None:
+        """Count a request that was answered so."""
+        self.numbers.add(_STATUS.get(status, _STATUS_OTHER))
+
     def _keep(self, taken: intake.Taken, receipt: Receipt) -> asyncio.Future[None] | None:
+        receipt.taken = taken
         receipt.body = encode(taken.answer)
         entry = taken.entry
         self._admit_sites(entry)

@@ -44,8 +44,10 @@ select %(writer)s, %(segment_no)s, %(day)s, *
 """
 
 
-def load(connection: pg.Connection, segment: Segment, content: Content, *, careful: bool = False) -> bool:
-    """Store a segment; False when it was stored before. The partitions of its day must exist.
+def load(
+    connection: pg.Connection, segment: Segment, content: Content, *, careful: bool = False
+) -> dict[str, int] | None:
+    """Store a segment; what was counted of it, None when it was stored before. The partitions of its day must exist.
 
     `careful` finds rows that the database cannot hold and puts them into `rejected_events`, in the same transaction.
     Raises LoadError when segments before it are missing, psycopg.Error when the database refuses.
@@ -63,7 +65,7 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
             if before is None or before["sha256"] != content.sha256:
                 message = f"segment {segment.segment_no} of writer {segment.writer} was given up, or had other content"
                 raise LoadError(message, hint="its folder was emptied or brought back: rename it to another number")
-            return False
+            return None
         if segment.segment_no > position["next_segment_no"]:
             message = f"segment {position['next_segment_no']} of writer {segment.writer} is missing from the spool"
             raise LoadError(message, hint="bring the file back, or give it up with `evothesis accept-loss`")
@@ -73,14 +75,14 @@ def load(connection: pg.Connection, segment: Segment, content: Content, *, caref
             else Verdict(set(), set())
         )
         refused = store(connection, segment, content, verdict, careful=careful)
-        _count(connection, segment, content, verdict, refused)
+        totals = _count(connection, segment, content, verdict, refused)
         pg.one(connection, ADVANCE, name)
-    return True
+    return totals
 
 
 def _count(
     connection: pg.Connection, segment: Segment, content: Content, verdict: Verdict, refused: frozenset[int]
-) -> None:
+) -> dict[str, int]:
     name = {"writer": segment.writer, "segment_no": segment.segment_no}
     tallies = tally(content, verdict, refused)
     sites, counted = list(tallies), list(tallies.values())
@@ -101,3 +103,4 @@ def _count(
         columns = {field: [getattr(part, field) for part in counted] for field in Tally.FIELDS}
         connection.execute(SITES, {"sites": sites})
         connection.execute(USAGE, name | columns | {"day": content.day, "sites": sites})
+    return totals

@@ -25,6 +25,7 @@ from evothesis.loader.dedup import forget
 from evothesis.loader.keep import Keeper, forgotten
 from evothesis.loader.load import load
 from evothesis.migrate import migrate, pending
+from evothesis.numbers import BOTS, LOAD, LOAD_ROWS, LOADED, Row, place, places
 from evothesis.spool.segments import Segment, sealed
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ STUCK_POLL_SECONDS = 0.25  # while a writer waits for a person: its backlog is l
 TIDY_SECONDS = 10.0
 FORGET_SECONDS = 3_600.0  # between two days of keys: a clock that was wrong meanwhile does little harm
 
+OUTCOMES = {"stored": "accepted", "duplicate": "duplicate", "rejected": "rejected", "withheld": "withheld"}
 NOT_REACHED = "the loader has not reached the database yet"
 
 # without these a commit may be lost or torn by a crash, and the promise with it
@@ -65,6 +67,7 @@ class Loader:
         """
         self._url = url
         self._pulse = pulse
+        self.numbers = Row()  # whoever wants to see what is counted puts another one there
         self._spool = settings.path
         self._keeper = Keeper(settings.path, settings.loaded_bytes_max)
         self._stop = stop
@@ -205,15 +208,20 @@ class Loader:
         if not is_kept:
             self._keeper.put(segment, content.first, is_damaged=bool(content.damage))
         if fresh:
+            self.numbers.add(place(BOTS), fresh["bots"])
+            for outcome, field in OUTCOMES.items():
+                self.numbers.add(place(LOADED, outcome), fresh[field])
             self._budget.add(connection, segment, content.day)
-        milliseconds = round((time.monotonic() - began) * 1000, 1)
+        seconds = time.monotonic() - began
+        self.numbers.observe(places(LOAD), seconds)
+        self.numbers.observe(places(LOAD_ROWS), len(content.rows))
         log.info(
             "Segment loaded." if fresh else "Segment was loaded before.",
             extra=fields
             | {
                 "rows": len(content.rows),
                 "bytes": segment.size_bytes,
-                "milliseconds": milliseconds,
+                "milliseconds": round(seconds * 1000, 1),
             },
         )
 
@@ -255,7 +263,7 @@ class Loader:
         self._heartbeat_error = error
 
 
-def _load(connection: pg.Connection, segment: Segment, content: Content) -> bool:
+def _load(connection: pg.Connection, segment: Segment, content: Content) -> dict[str, int] | None:
     try:
         return load(connection, segment, content)
     except ValueError:  # a key that is no UUID

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, LiteralString
+
+import psycopg
 
 from tests.appliance import Appliance
 from tests.collector.client import Answer, ask
@@ -28,3 +30,9 @@ def token(appliance: Appliance, name: str, *options: str) -> str:
     assert 0 == done.returncode, done.stderr
     secret: str = json.loads(done.stdout)["token"]
     return secret
+
+
+def change(appliance: Appliance, query: LiteralString) -> None:
+    """Change the database behind its back."""
+    with psycopg.connect(appliance.dsn) as connection:
+        connection.execute(query)

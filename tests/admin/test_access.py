@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psycopg
 import pytest
 from aiohttp import web
 
 from evothesis.admin.http import admin_application
 from evothesis.admin.routes import ROUTES
 from evothesis.config import Config
-from tests.admin.desk import get, token
+from evothesis.numbers import Board
+from tests.admin.desk import change, get, token
 from tests.appliance import Appliance, eventually
 from tests.collector.client import ask
 from tests.collector.shared import running
@@ -23,7 +23,7 @@ RECORDED = "select actor, details ->> 'address' as address from audit_log where 
 
 def routes() -> list[tuple[str, str]]:
     """What the application's router serves: read from it, not from the table that it is made of."""
-    application: web.Application = admin_application(Config(), "")
+    application: web.Application = admin_application(Config(), "", Board(1))
     found = {
         (route.method, route.resource.canonical)
         for route in application.router.routes()
@@ -84,8 +84,7 @@ def test_expired(served: Appliance) -> None:
     """A token is worth nothing when its time is over."""
     secret = token(served, "old", "--scope", "read", "--days", "1")
     before = get(served, "/events/count", secret).status
-    with psycopg.connect(served.dsn) as connection:
-        connection.execute("update tokens set expires_at = now() where name = 'old'")
+    change(served, "update tokens set expires_at = now() where name = 'old'")
 
     assert (200, 401) == (before, get(served, "/events/count", secret).status)
 

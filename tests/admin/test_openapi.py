@@ -19,7 +19,7 @@ from tests.admin.desk import document as asked
 from tests.appliance import Appliance
 
 EXAMPLES, EXAMPLES_LONG = 8, 300
-CHECKS = (content_type_conformance, response_schema_conformance, status_code_conformance)
+CHECKS = [content_type_conformance, response_schema_conformance, status_code_conformance]
 WAYS = [(route.method, route.path) for route in ROUTES if route.path not in ("/export/run", "/export/config")]
 
 

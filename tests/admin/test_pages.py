@@ -28,7 +28,7 @@ def walk(appliance: Appliance, path: str) -> list[dict[str, Any]]:
     while page["next"]:
         found += page["events"]
         page = document(appliance, f"{path}&cursor={page['next']}")
-    return found + page["events"]
+    return [*found, *page["events"]]
 
 
 @pytest.mark.parametrize(

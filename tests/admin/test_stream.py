@@ -1,0 +1,166 @@
+"""The stream over a real socket, and `evothesis tail`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, ClientWebSocketResponse, WSCloseCode, WSMsgType, WSServerHandshakeError
+
+from tests.admin.desk import get, token
+from tests.appliance import ROOT, Appliance, eventually
+from tests.collector.client import collect
+
+SECONDS_MAX = 20
+
+
+def connected(
+    appliance: Appliance, query: dict[str, str], use: Callable[[ClientWebSocketResponse], Awaitable[Any]]
+) -> Any:  # noqa: ANN401 - whatever `use` returns
+    """What a client makes of the stream."""
+
+    async def main() -> Any:  # noqa: ANN401 - as above
+        async with (
+            ClientSession(headers=appliance.admin_headers) as session,
+            session.ws_connect(f"{appliance.admin_url}/stream", params=query) as socket,
+        ):
+            return await asyncio.wait_for(use(socket), SECONDS_MAX)
+
+    return asyncio.run(main())
+
+
+def send(appliance: Appliance, site: str, *numbers: int) -> None:
+    """Events of a site, each in a request of its own."""
+    for number in numbers:
+        collect(appliance.url, {"eventType": f"type {number % 2}", "siteId": site, "n": number})
+
+
+async def read(socket: ClientWebSocketResponse, count: int) -> tuple[list[int], str]:
+    """The numbers of the next events, and the cursor behind them."""
+    found: list[int] = []
+    cursor = ""
+    while len(found) < count:
+        message = await socket.receive_json()
+        found += [event["raw_event_data"]["n"] for event in message["events"]]
+        cursor = message["cursor"]
+    return sorted(found), cursor
+
+
+def test_live(served: Appliance) -> None:
+    """Events come as they are stored, those that are wished for; the first message says where the stream begins."""
+
+    async def use(socket: ClientWebSocketResponse) -> tuple[Any, list[int]]:
+        first = await socket.receive_json()
+        await asyncio.to_thread(send, served, "other.example", 0, 1)
+        await asyncio.to_thread(send, served, "live.example", 2, 3, 4)
+        return first, (await read(socket, 2))[0]
+
+    first, found = connected(served, {"site": "live.example", "type": "type 0"}, use)
+    assert ([], [2, 4]) == (first["events"], found)
+
+
+def test_resume(served: Appliance) -> None:
+    """Who comes back with a cursor goes on behind it: with what was stored meanwhile, and with what comes."""
+
+    async def begin(socket: ClientWebSocketResponse) -> tuple[list[int], str]:
+        await socket.receive_json()
+        await asyncio.to_thread(send, served, "again.example", 0, 1, 2)
+        return await read(socket, 3)
+
+    async def go_on(socket: ClientWebSocketResponse) -> list[int]:
+        found, _ = await read(socket, 2)
+        await asyncio.to_thread(send, served, "again.example", 5)
+        return found + (await read(socket, 1))[0]
+
+    before, cursor = connected(served, {"site": "again.example"}, begin)
+    send(served, "again.example", 3, 4)
+    assert ([0, 1, 2], [3, 4, 5]) == (before, connected(served, {"site": "again.example", "since": cursor}, go_on))
+
+
+def test_unread(served: Appliance) -> None:
+    """A client that does not read holds up nobody."""
+
+    async def use(socket: ClientWebSocketResponse) -> list[int]:
+        socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]  # it is there
+        await asyncio.to_thread(send, served, "unread.example", *range(20))
+        async with (
+            ClientSession(headers=served.admin_headers) as session,
+            session.ws_connect(f"{served.admin_url}/stream", params={"site": "unread.example"}) as other,
+        ):
+            await other.receive_json()
+            await asyncio.to_thread(send, served, "unread.example", 20)
+            while 20 not in (found := (await read(other, 1))[0]):
+                pass
+            return found
+
+    assert 20 in connected(served, {}, use)
+
+
+def test_no_websocket(served: Appliance) -> None:
+    """A plain request is told what it lacks."""
+    assert (400, "upgrade_missing") == get(served, "/stream").error
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [({}, 401), ({"Authorization": "Bearer wrong"}, 401)], ids=["none", "wrong"]
+)
+def test_unauthorized(served: Appliance, header: dict[str, str], status: int) -> None:
+    """Without the right token there is no stream."""
+
+    async def main() -> None:
+        async with ClientSession(headers=header) as session, session.ws_connect(f"{served.admin_url}/stream"):
+            pass
+
+    with pytest.raises(WSServerHandshakeError) as refused:
+        asyncio.run(main())
+    assert status == refused.value.status
+
+
+def test_tail(served: Appliance) -> None:
+    """`evothesis tail` prints events, survives the listener's end, and says where another one goes on."""
+    secret, printed = served.folder / "token", served.folder / "printed"
+    secret.write_text(token(served, "tail", "--scope", "read"))
+    command = [sys.executable, "-m", "evothesis", "tail", "--config", str(served.config_path)]
+    command += ["--site", "tail.example", "--format", "json", "--token-file", str(secret)]
+    with printed.open("wb") as file:
+        tail = subprocess.Popen(
+            command, cwd=served.folder, stdout=file, stderr=file, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+
+    def numbers() -> list[int]:
+        lines = printed.read_text().splitlines()
+        return [json.loads(line)["raw_event_data"]["n"] for line in lines if line.startswith("{")]
+
+    def is_seen() -> bool:
+        send(served, "tail.example", 0)  # until it is connected nobody prints them
+        return numbers() != []
+
+    eventually(is_seen, timeout=30)
+    served.kill("evothesis: admin")
+    send(served, "tail.example", 1_000)
+    eventually(lambda: 1_000 in numbers(), timeout=30)
+    tail.send_signal(signal.SIGINT)
+
+    assert (130, 1) == (tail.wait(10), numbers().count(1_000))
+    assert re.fullmatch(r"to go on: --since [\d:,-]+", printed.read_text().splitlines()[-1])
+
+
+def test_end(served: Appliance) -> None:
+    """A listener that ends says so to its clients."""
+
+    async def use(socket: ClientWebSocketResponse) -> tuple[WSMsgType, int | None]:
+        await socket.receive_json()
+        served.send(served.pid("evothesis: admin"), signal.SIGTERM)
+        while (message := await socket.receive()).type is WSMsgType.TEXT:
+            pass
+        return message.type, socket.close_code
+
+    assert (WSMsgType.CLOSE, WSCloseCode.GOING_AWAY) == connected(served, {}, use)
