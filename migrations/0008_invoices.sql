@@ -1,6 +1,6 @@
 -- What is billed: sums of the ledger that are quick to ask, invoices, and a guard over what must stay as it was written.
 
--- A load has a row for each site, so that a month may have as many as it has events. Sums of whole blocks of 64
+-- A load has a row for each site, so that a month may have as many as it has events. Sums of whole blocks of 16
 -- loads are kept by site and day: reports read these, and the ledger only behind each writer's last whole block.
 create table usage_sums (
   usage_day date not null,
@@ -29,24 +29,28 @@ $$;
 -- In the transaction that moves a writer's position, whoever moves it: sums and ledger cannot disagree.
 create function sum_whole_blocks() returns trigger language plpgsql as $$
 begin
-  perform sum_usage(new.writer, old.next_segment_no / 64 * 64, new.next_segment_no / 64 * 64);
+  perform sum_usage(new.writer, old.next_segment_no / 16 * 16, new.next_segment_no / 16 * 16);
   return null;
 end $$;
 create trigger sum_whole_blocks after update of next_segment_no on writers
-  for each row when (new.next_segment_no / 64 > old.next_segment_no / 64) execute function sum_whole_blocks();
+  for each row when (new.next_segment_no / 16 > old.next_segment_no / 16) execute function sum_whole_blocks();
 
 -- No load between the sums of what is there and the first block that the trigger adds.
 lock table writers in share row exclusive mode;
-select sum_usage(writer, 0, next_segment_no / 64 * 64) from writers;
+select sum_usage(writer, 0, next_segment_no / 16 * 16) from writers;
 
--- Rows that add up to the ledger. Joined by number, so that no plan but a look into the primary key comes into question.
+-- Rows that add up to the ledger. "offset 0" keeps each writer's tail a question of its own, which the primary key
+-- answers: joined with the rest, the planner would rather read all of the ledger.
 create view usage_counts as
 select usage_day, site_id, accepted, duplicate, rejected, withheld, bots, bytes from usage_sums
 union all
-select l.usage_day, l.site_id, l.accepted, l.duplicate, l.rejected, l.withheld, l.bots, l.bytes
+select tail.usage_day, tail.site_id, tail.accepted, tail.duplicate, tail.rejected, tail.withheld, tail.bots, tail.bytes
   from writers w
- cross join lateral generate_series(w.next_segment_no / 64 * 64, w.next_segment_no - 1) as tail (segment_no)
-  join usage_ledger l on l.writer = w.writer and l.segment_no = tail.segment_no;
+ cross join lateral (
+   select * from usage_ledger l
+    where l.writer = w.writer and l.segment_no >= w.next_segment_no / 16 * 16 and l.segment_no < w.next_segment_no
+   offset 0
+ ) tail;
 
 -- An invoice, or a credit on one. Numbers chain, so that none is missing; a month has one invoice.
 create table invoices (

@@ -22,6 +22,7 @@ SECRET = "correct-horse-battery"
 
 # values that no rule finds: another one of the same kind as the default
 TEXTS = {"instance": "other", "host": "127.0.0.2", "url": "postgresql://127.0.0.1/other", "currency": "EUR"}
+TABLES = {"destination", "tiers", "add_ons"}
 LISTS = {"proxies": ["10.0.0.1", "10.1.0.0/16"], "origins": ["https://a.example", "http://*.b.example:8080"]}
 
 
@@ -38,11 +39,11 @@ def another(setting: msgspec.structs.FieldInfo) -> object:
 
 
 def everything() -> dict[str, Any]:
-    """Every setting but those of destinations, each with another value than its default."""
+    """Every setting but lists of tables, each with another value than its default."""
     document: dict[str, Any] = {}
     for field in msgspec.structs.fields(Config):
         table = msgspec.structs.fields(field.type) if isinstance(field.default, Table) else ()
-        found = {setting.name: another(setting) for setting in table if setting.name != "destination"}
+        found = {setting.name: another(setting) for setting in table if setting.name not in TABLES}
         document[field.name] = found or another(field)
     return document
 
@@ -79,6 +80,8 @@ def test_file_sets_everything(file: File) -> None:
     """Every setting can be given in the file, and none of them is lost."""
     document = everything()
     document["export"]["destination"] = [json.loads(msgspec.json.encode(Destination(name="other")))]
+    document["usage"]["tiers"] = [{"above": 10, "rate_per_thousand": "0.005"}]
+    document["usage"]["add_ons"] = [{"name": "Compliance", "amount": "1500"}]
 
     config = file.load(tomli_w.dumps(document))
 
@@ -231,6 +234,13 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
         "[[export.destination]]\nurl = '/var/bucket'",
         "[usage]\nrate_per_thousand = 'cheap'",
         "[usage]\ncurrency = 'usd'",
+        "[usage]\nbillable = 'bots'",
+        "[usage]\ntiers = [{ above = 0, rate_per_thousand = '1' }]",
+        "[usage]\ntiers = [{ above = 5, rate_per_thousand = '-1' }]",
+        "[usage]\ntiers = [{ above = 5, rate_per_thousand = '2' }, { above = 5, rate_per_thousand = '1' }]",
+        "[usage]\nminimum = '0.005'",
+        "[usage]\nadd_ons = [{ name = 'Compliance', amount = 'nan' }]",
+        "[usage]\nadd_ons = [{ name = '', amount = '1' }]",
         "# two lines\ninstance = 'Not A Name'",
         "# two lines\nserver = 3",
     ],
@@ -244,7 +254,7 @@ def test_rate_is_money(file: File) -> None:
     """A rate is finite, is not negative, and keeps its digits, also when it was written as a number."""
     refused = [file.error(f"[usage]\nrate_per_thousand = '{rate}'")[0] for rate in ("nan", "inf", "-0.01")]
 
-    assert 3 == sum("usage.rate_per_thousand" in message for message in refused)
+    assert 3 == sum(": rate_per_thousand: " in message for message in refused)
     assert Decimal("0.1") == file.load("[usage]\nrate_per_thousand = 0.1").usage.rate_per_thousand
 
 

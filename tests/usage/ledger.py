@@ -66,11 +66,14 @@ class Ledger:
         with psycopg.connect(self.url, row_factory=dict_row) as connection:
             return connection.execute(query.encode(), parameters).fetchall()
 
-    def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-        """`evothesis usage` on this database."""
+    def command(
+        self, *arguments: str, terminal: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """`evothesis usage` on this database; it prints to the terminal, if one is given."""
         ours = {"EVOTHESIS_DATABASE_URL": self.url, "EVOTHESIS_INSTANCE": "acme", "PYTHONPATH": str(ROOT)}
         line = [sys.executable, "-m", "evothesis", "usage", *arguments]
-        return subprocess.run(line, env=os.environ | ours | environment, capture_output=True, check=False)
+        environment = os.environ | ours | environment
+        return subprocess.run(line, env=environment, stdout=terminal, stderr=subprocess.PIPE, check=False)
 
     def printed(self, *arguments: str, **environment: str) -> str:
         """What the command prints when all is well; nothing else may be in its way."""

@@ -12,7 +12,7 @@ from evothesis import pg
 from evothesis.usage.check import differences
 from tests.fix_world import DAY, NOW, World, entry, event
 
-LOADS = 64 + 3  # one whole block of sums, and a tail
+LOADS = 16 + 3  # one whole block of sums, and a tail
 
 FAULTS: dict[LiteralString, list[str]] = {
     "delete from events_log where segment_no = 1": ["segment 1 of writer W: ledger 1, accepted 1, stored 0, removed 0"],
@@ -28,9 +28,9 @@ FAULTS: dict[LiteralString, list[str]] = {
     ],
     "update usage_ledger set accepted = 0 where segment_no = 1": [
         "segment 1 of writer W: ledger 0, accepted 1, stored 1, removed 0",
-        "site 'a.example': ledger 66, sums 67, ledger_bots 0, sums_bots 0",
+        "site 'a.example': ledger 18, sums 19, ledger_bots 0, sums_bots 0",
     ],
-    "update usage_sums set bots = 1": ["site 'a.example': ledger 67, sums 67, ledger_bots 0, sums_bots 1"],
+    "update usage_sums set bots = 1": ["site 'a.example': ledger 19, sums 19, ledger_bots 0, sums_bots 1"],
 }
 
 
@@ -59,7 +59,7 @@ def test_nothing(connection: pg.Connection) -> None:
 
     assert [] == before == found(connection)
     summed = pg.one(connection, "select sum(accepted)::int as events from usage_sums")
-    assert 64 == summed["events"]
+    assert 16 == summed["events"]
 
 
 def test_faults(connection: pg.Connection) -> None:

@@ -172,7 +172,7 @@ def test_table(ledger: Ledger) -> None:
 
     text = ledger.printed("--month", "2025-11", COLUMNS="80")
 
-    first_column = "".join(line[: line.find("  ")] for line in text.splitlines()[4:])
+    first_column = "".join(line[: line.find("  ")] for line in text.splitlines()[3:])
     assert "a-rather-long-name-of-a-shop.example.com" in first_column
     assert "total 1,234,567 1,233,567 1,000 0 0 0 12.34" == " ".join(text.split()[-8:])
 

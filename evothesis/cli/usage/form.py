@@ -39,19 +39,27 @@ def print_csv(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> Non
 
 def new_table(title: str, first: str, *numbers: str) -> Table:
     """A table whose first column may be broken, and whose numbers never are."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, overflow="fold", min_width=12)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+    )
+    table.add_column(first, overflow="fold", min_width=10)
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def print_wide(content: RenderableType) -> None:
-    """As wide as the terminal, or as its numbers need: better a line that is broken than a number cut off."""
+def width_of(content: RenderableType) -> int:
+    """How wide it must be, so that no number is cut off."""
     console = Console()
-    needed = console.measure(content, options=console.options.update(max_width=WIDTH_MAX)).minimum
-    console.width = max(console.width, needed)
+    return console.measure(content, options=console.options.update(max_width=WIDTH_MAX)).minimum
+
+
+def print_wide(content: RenderableType) -> None:
+    """As wide as the terminal, or as it must be: better a line that is broken than a number that is cut off."""
+    console = Console()
+    console.width = max(console.width, width_of(content))
     console.print(content)
+    console.print()
 
 
 def described(line: Mapping[str, Any]) -> str:

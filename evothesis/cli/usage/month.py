@@ -16,7 +16,7 @@ from rich.table import Table
 from evothesis import pg
 from evothesis.appliance.postgres import database
 from evothesis.cli.common import ConfigPath, shown, start
-from evothesis.cli.usage.form import COUNTS, UsageFormat, described, new_table, print_csv, print_wide
+from evothesis.cli.usage.form import COUNTS, UsageFormat, described, new_table, print_csv, print_wide, width_of
 from evothesis.configuration import load
 from evothesis.migrate import require_current
 from evothesis.usage.forecast import forecast
@@ -24,7 +24,7 @@ from evothesis.usage.loss import losses
 from evothesis.usage.meter import Month, counts
 from evothesis.usage.report import priced
 
-BAR_WIDTH = 20
+BAR_WIDTH_MIN, BAR_WIDTH_MAX = 6, 30
 
 
 class By(StrEnum):
@@ -117,30 +117,34 @@ def _print_csv(result: dict[str, Any]) -> None:
 
 
 def _print_table(result: dict[str, Any]) -> None:
-    by_site = "sites" in result
-    columns = [*COUNTS, *(["lost"] if "lost" in result else [])]
-    table = new_table(
-        f"{result['instance']}, {result['month']}", "site" if by_site else "day", *columns, result["currency"]
-    )
     # a bar is for the eyes: not for a file, and not where there is no room
-    highest = max((line["events"] for line in _lines(result)), default=0)
-    has_bars = not by_site and highest > 0 and Console().is_terminal
-    if has_bars:
-        table.add_column("", width=BAR_WIDTH)
-    for line in _lines(result):
-        cells = [shown(line["site_id"] if by_site else line["day"]), *(f"{line[name]:,}" for name in columns)]
-        bar = [Bar(highest, 0, line["events"], width=BAR_WIDTH)] if has_bars else []
-        table.add_row(*cells, line["amount"], *bar)
-    table.add_section()
-    table.add_row("total", *(f"{result[name]:,}" for name in columns), result["amount"], style="bold")
-    print_wide(table)
-    if len(result["lines"]) > 1 and "what_if" not in result:
-        print_wide(_tariff_table(result["lines"], result["currency"], result["amount"], "the month's price"))
+    console = Console()
+    room = console.width - width_of(_table(result, 0)) - 2
+    has_bars = "days" in result and console.is_terminal and room >= BAR_WIDTH_MIN
+    print_wide(_table(result, min(room, BAR_WIDTH_MAX) if has_bars else 0))
     if "what_if" in result:
         _print_comparison(result)
+    elif len(result["lines"]) > 1:
+        print_wide(_tariff_table(result["lines"], result["currency"], result["amount"], "price"))
     if expected := result["forecast"]:
         amount = f"{expected['amount']} {result['currency']}"
         print(f"Forecast: {expected['billable']:,} billable events, {amount} ({expected['method']})")
+
+
+def _table(result: dict[str, Any], bar_width: int) -> Table:
+    name = "site_id" if "sites" in result else "day"
+    columns = [*COUNTS, *(["lost"] if "lost" in result else [])]
+    title = f"{result['instance']}, {result['month']}"
+    table = new_table(title, name.removesuffix("_id"), *columns, result["currency"])
+    if bar_width:
+        table.add_column(width=bar_width)
+    highest = max((line["events"] for line in _lines(result)), default=0)
+    for line in _lines(result):
+        bar = [Bar(max(highest, 1), 0, line["events"], width=bar_width)] if bar_width else []
+        table.add_row(shown(line[name]), *(f"{line[count]:,}" for count in columns), line["amount"], *bar)
+    table.add_section()
+    table.add_row("total", *(f"{result[count]:,}" for count in columns), result["amount"], style="bold")
+    return table
 
 
 def _print_comparison(result: dict[str, Any]) -> None:
