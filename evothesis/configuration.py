@@ -21,6 +21,7 @@ from evothesis.errors import ConfigurationError
 SYSTEM_PATH = Path("/etc/evothesis/config.toml")
 PREFIX = "EVOTHESIS_"
 PATH_VARIABLE = "EVOTHESIS_CONFIG"
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd.exec(5): what only this service may read
 FILE_SUFFIX = "_file"  # a twin of any setting: the value is read from the file that it names
 
 Place = tuple[str | int, ...]  # ("export", "destination", 0, "url")
@@ -38,15 +39,15 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Config:
     except (ValueError, RecursionError) as error:  # also of a number with thousands of digits, and of deep nesting
         message = f"{source} is not valid TOML: {error}"
         raise ConfigurationError(message) from error
-    said = {place: f"{source}:{line}" for place, line in _lines(text)}
-    _check(document, Config, (), said, source)
+    said: dict[Place, str] = {(): source} | {place: f"{source}:{line}" for place, line in _lines(text)}
+    _check(document, Config, (), said, environment)
     _override(document, environment, said)
     try:
         return msgspec.convert(document, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at `$")
         # a check of a whole table begins its message with the setting that it blames
-        origin = _origin((*_place(where), reason.partition(":")[0]), said, source)
+        origin = _origin((*_place(where), reason.partition(":")[0]), said)
         message = f"{origin}: {reason}"
         raise ConfigurationError(message, hint="compare with config.example.toml") from error
 
@@ -78,12 +79,14 @@ def _lines(text: str) -> Iterator[tuple[Place, int]]:
             yield (*table, *(part.strip("\"'") for part in key[1].split("."))), number
 
 
-def _check(document: dict[str, Any], table: type[Table], place: Place, said: dict[Place, str], source: str) -> None:
+def _check(
+    document: dict[str, Any], table: type[Table], place: Place, said: dict[Place, str], environment: Mapping[str, str]
+) -> None:
     """Refuse unknown names, and put the contents of a file in the place of the setting that names it."""
     fields = {field.name: field for field in msgspec.structs.fields(table)}
     for key, value in list(document.items()):
         name = key if key in fields else key.removesuffix(FILE_SUFFIX)
-        origin = _origin((*place, key), said, source)
+        origin = _origin((*place, key), said)
         if name not in fields:
             where = f" in [{'.'.join(part for part in place if isinstance(part, str))}]" if place else ""
             near = difflib.get_close_matches(key, fields, n=1)
@@ -94,14 +97,14 @@ def _check(document: dict[str, Any], table: type[Table], place: Place, said: dic
         if inner and isinstance(value, list):
             for number, part in enumerate(value):
                 if isinstance(part, dict):
-                    _check(part, inner, (*place, key, number), said, source)
+                    _check(part, inner, (*place, key, number), said, environment)
         elif inner and isinstance(value, dict):
-            _check(value, inner, (*place, key), said, source)
+            _check(value, inner, (*place, key), said, environment)
         elif name != key:
             if name in document:
                 message = f"{origin}: {key!r} and {name!r} are both set"
                 raise ConfigurationError(message, hint="keep one of them")
-            document[name] = _contents(value, origin, key)
+            document[name] = _contents(value, origin, key, environment)
             said[(*place, name)] = origin
             del document[key]
 
@@ -119,12 +122,16 @@ def _override(document: dict[str, Any], environment: Mapping[str, str], said: di
             message = f"{variable} and {name} are both set"
             raise ConfigurationError(message, hint="keep one of them")
         place, is_list = known[name]
-        value = environment[variable] if name == variable else _contents(environment[variable], variable, variable)
+        value = (
+            environment[variable]
+            if name == variable
+            else _contents(environment[variable], variable, variable, environment)
+        )
         table = document
         for part in place[:-1]:
             table = table.setdefault(str(part), {})
             if not isinstance(table, dict):
-                message = f"{_origin(place[:-1], said, 'the file')}: {part!r} must be a table"
+                message = f"{_origin(place[:-1], said)}: {part!r} must be a table"
                 raise ConfigurationError(message)
         if not _is_unicode(value):
             message = f"{variable} is not valid UTF-8"
@@ -160,13 +167,18 @@ def _table_of(kind: object) -> type[Table] | None:
     return inner if get_origin(kind) is not None else None
 
 
-def _contents(value: object, origin: str, key: str) -> str:
+def _contents(value: object, origin: str, key: str, environment: Mapping[str, str]) -> str:
     """What a file holds, without the end of its last line."""
     if not isinstance(value, str):
         message = f"{origin}: {key!r} must be the path of a file"
         raise ConfigurationError(message)
+    begins, folder = f"${CREDENTIALS_VARIABLE}/", environment.get(CREDENTIALS_VARIABLE)
+    if value.startswith(begins) and not folder:
+        message = f"{origin}: {key!r} is in ${CREDENTIALS_VARIABLE}, which is not set"
+        raise ConfigurationError(message, hint="systemd sets it for a unit with LoadCredential=; name a file elsewhere")
     try:
-        return Path(value).read_text(encoding="utf-8").rstrip("\r\n")
+        path = Path(folder, value.removeprefix(begins)) if folder and value.startswith(begins) else Path(value)
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:  # also of a name with NUL
         message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error
@@ -184,13 +196,11 @@ def _place(text: str) -> Place:
     return tuple(name or int(number) for name, number in re.findall(r"\.(\w+)|\[(\d+)\]", text))
 
 
-def _origin(place: Place, said: dict[Place, str], source: str) -> str:
-    """Where a setting was said: its own line or variable, else that of what holds it."""
-    while place:
-        if place in said:
-            return said[place]
+def _origin(place: Place, said: dict[Place, str]) -> str:
+    """Where a setting was said: its own line or variable, else that of what holds it, at last the file."""
+    while place not in said:
         place = place[:-1]
-    return source
+    return said[place]
 
 
 def _reason(error: Exception) -> str:
