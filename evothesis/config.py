@@ -154,6 +154,11 @@ class Destination(Table, frozen=True, kw_only=True):
     region: str = "us-east-1"
     access_key_id: str = ""
     secret_access_key: str = ""
+    role_arn: str = ""
+    external_id: str = ""
+    encryption: Literal["default", "sse-s3", "sse-kms"] = "default"
+    kms_key_id: str = ""
+    storage_class: Annotated[str, Meta(pattern=r"^(?!GLACIER$|DEEP_ARCHIVE$)[A-Z0-9_-]*$")] = ""
     sites: tuple[SiteName, ...] = ()
     sites_except: tuple[SiteName, ...] = ()
     event_types: tuple[str, ...] = ()
@@ -161,6 +166,15 @@ class Destination(Table, frozen=True, kw_only=True):
     columns_except: tuple[ColumnName, ...] = ()
     columns_renamed: dict[ColumnName, ColumnName] = {}
     columns_hashed: tuple[ColumnName, ...] = ()
+
+    def __post_init__(self) -> None:
+        """What belongs to a setting that is not set would be ignored."""
+        if self.external_id and not self.role_arn:
+            message = "external_id: there is no `role_arn` that it could be for"
+            raise ValueError(message)
+        if self.kms_key_id and self.encryption != "sse-kms":
+            message = 'kms_key_id: it is used with `encryption = "sse-kms"` only'
+            raise ValueError(message)
 
 
 class Export(Table, frozen=True, kw_only=True):

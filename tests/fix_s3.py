@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -106,12 +106,23 @@ class S3:
         access_key_id, secret = self._new_user(actions, [name, f"{name}/*"])
         return {"AWS_ACCESS_KEY_ID": access_key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": REGION}
 
+    def new_role(self, bucket: Bucket) -> dict[str, str]:
+        """Of a destination: a role that may put and get its objects, and the keys of somebody who may only take it."""
+        name = f"role-{next(_numbers)}"
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+        role = self._iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]
+        access = {"Action": ["s3:PutObject", "s3:GetObject"], "Resource": f"arn:aws:s3:::{bucket.name}/*"}
+        self._iam.put_role_policy(
+            RoleName=name, PolicyName="all", PolicyDocument=_policy({"Effect": "Allow", **access})
+        )
+        access_key_id, secret = self._new_user("sts:AssumeRole", role["Arn"])
+        return {"role_arn": role["Arn"], "access_key_id": access_key_id, "secret_access_key": secret}
+
     def _new_user(self, action: str | list[str], resource: str | list[str]) -> tuple[str, str]:
         name = f"user-{next(_numbers)}"
         statement = {"Effect": "Allow", "Action": action, "Resource": resource}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self._iam.create_user(UserName=name)
-        self._iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=document)
+        self._iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=_policy(statement))
         key = self._iam.create_access_key(UserName=name)["AccessKey"]
         return key["AccessKeyId"], key["SecretAccessKey"]
 
@@ -124,6 +135,10 @@ class S3:
             aws_secret_access_key=secret,
             config=Config(s3={"addressing_style": "path"}),
         )
+
+
+def _policy(statement: Mapping[str, object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.fixture(scope="session")

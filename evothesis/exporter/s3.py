@@ -13,12 +13,16 @@ from urllib.parse import urlsplit
 
 from evothesis.config import Destination
 from evothesis.errors import DeliveryError, UnreachableError
+from evothesis.exporter.credentials import session
 from evothesis.exporter.decode import sha256_of
+from evothesis.exporter.multipart import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BLOCK_BYTES = 2**20
+PART_BYTES = 2**28  # an object in one piece may have 5 GB; one in parts is read back as a whole, so few are
+EVENTS = "events/"
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 5  # boto3's own, with pauses; what fails then is tried again by the next run
 Answer = TypeVar("Answer")
@@ -31,20 +35,19 @@ class Bucket:
 
     is_conditional = True
 
-    def __init__(self, destination: Destination) -> None:
-        """Connect lazily; credentials are the configured ones, else those of the usual AWS chain."""
-        import boto3
+    def __init__(self, destination: Destination, *, part_bytes: int = PART_BYTES) -> None:
+        """Connect lazily. A file that is larger than `part_bytes` is put in parts of that size."""
         from botocore.config import Config
 
         parts = urlsplit(destination.url)
         self._bucket = parts.netloc
         self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
-        self._client: S3Client = boto3.client(
+        self._part_bytes = part_bytes
+        self._encryption = _encryption(destination)
+        self._storage_class = {"StorageClass": destination.storage_class} if destination.storage_class else {}
+        self._client: S3Client = session(destination).client(
             "s3",
             endpoint_url=destination.endpoint or None,
-            region_name=destination.region or None,
-            aws_access_key_id=destination.access_key_id or None,
-            aws_secret_access_key=destination.secret_access_key or None,
             config=Config(
                 connect_timeout=10,
                 read_timeout=TIMEOUT_SECONDS,
@@ -78,7 +81,8 @@ class Bucket:
         head = self._ask(key, partial(self._client.head_object, ChecksumMode="ENABLED"), may_be_hidden=may_be_hidden)
         if head is None:
             return None
-        if checksum := head.get("ChecksumSHA256"):
+        checksum = head.get("ChecksumSHA256")
+        if checksum and "-" not in head["ETag"]:  # of an object in parts ("…-3") it is made of theirs
             return base64.b64decode(checksum)
         digest = hashlib.sha256()
         return digest.digest() if self._download(key, digest.update) else None
@@ -96,7 +100,8 @@ class Bucket:
 
     def replace(self, key: str, body: bytes) -> None:
         """See Store."""
-        self._ask(key, partial(self._client.put_object, Body=body))
+        put: Callable[..., object] = partial(self._client.put_object, Body=body)
+        self._ask(key, partial(put, **self._encryption))
 
     def keys(self, under: str) -> list[str] | None:
         """See Store."""
@@ -113,10 +118,15 @@ class Bucket:
         return self._put(key, source, sha256, IfNoneMatch="*")
 
     def _put(self, key: str, source: Path, sha256: bytes, **condition: str) -> bool:
+        # manifests are small and often read: classes that bill for either are not for them
+        options = self._encryption | (self._storage_class if key.startswith(EVENTS) else {})
+        if source.stat().st_size > self._part_bytes:
+            upload = Upload(self._client, partial(self._ask, key), options)
+            return upload.put(source, self._part_bytes, **condition)
         checksum = base64.b64encode(sha256).decode()
         with source.open("rb") as body:
             put: Callable[..., object] = partial(self._client.put_object, Body=body, ChecksumSHA256=checksum)
-            return self._ask(key, partial(put, **condition)) is not None
+            return self._ask(key, partial(put, **options, **condition)) is not None
 
     def _download(self, key: str, write: Callable[[bytes], object], *, may_be_hidden: bool = False) -> bool:
         """Read an object to its end; False when there is none."""
@@ -141,13 +151,16 @@ class Bucket:
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = error.response.get("Error", {}).get("Code", "")
+            message = f"cannot reach {where}: {code or error}"
+            if status in _TRANSIENT_STATUSES:
+                raise UnreachableError(message, hint="run the command again") from error
+            if error.operation_name == "AssumeRole":  # whatever is said of the role says nothing of the object
+                message = f"cannot take the role for {where}: {code or error}"
+                raise DeliveryError(message, hint=_ROLE_HINT) from error
             if status == HTTPStatus.PRECONDITION_FAILED or (status == HTTPStatus.NOT_FOUND and code != "NoSuchBucket"):
                 return None
             if may_be_hidden and code in _HIDDEN:
                 return None
-            message = f"cannot reach {where}: {code or error}"
-            if status in _TRANSIENT_STATUSES:
-                raise UnreachableError(message, hint="run the command again") from error
             kind = _NotImplementedError if status == HTTPStatus.NOT_IMPLEMENTED else DeliveryError
             raise kind(message, hint=_HINTS.get(code, "check the url and the keys")) from error
         except NoCredentialsError as error:
@@ -158,11 +171,22 @@ class Bucket:
             raise UnreachableError(message, hint="check endpoint and network, and run the command again") from error
 
 
+def _encryption(destination: Destination) -> dict[str, str]:
+    if destination.encryption == "default":
+        return {}
+    if destination.encryption == "sse-s3":
+        return {"ServerSideEncryption": "AES256"}
+    return {"ServerSideEncryption": "aws:kms"} | (
+        {"SSEKMSKeyId": destination.kms_key_id} if destination.kms_key_id else {}
+    )
+
+
 class _NotImplementedError(DeliveryError):
     """The store does not know what it was asked for."""
 
 
 _HIDDEN = frozenset({"AccessDenied", "403"})  # a HEAD has no body that could name the reason
+_ROLE_HINT = "correct role_arn and external_id; do these credentials have sts:AssumeRole, and does the role trust them?"
 _HINTS = {
     "NoSuchBucket": "create the bucket, or correct export.destination.url",
     "AccessDenied": "allow s3:PutObject and s3:GetObject on the prefix to these credentials",

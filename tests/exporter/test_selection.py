@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def read(folder: Path, form: str) -> list[dict[str, object]]:
         (SHOP | {"event_types": ["click"]}, lambda row: of_shop(row) and row["event_type"] == "click"),
     ],
 )
-def test_rows(exporting: Exporting, settings: Mapping[str, Any], is_wanted: Callable[[Row], bool]) -> None:
+def test_rows(exporting: Exporting, settings: dict[str, Any], is_wanted: Callable[[Row], bool]) -> None:
     """A destination has the events that it wants, in all formats alike; its manifests count these, and no others."""
     exporting.deliver_to(LOCAL | settings | {"formats": FORMATS})
     fill(exporting, 0, 1)
@@ -85,7 +85,7 @@ def test_rows(exporting: Exporting, settings: Mapping[str, Any], is_wanted: Call
         document["rows_by_site"]
     )
     assert len(rows) == json.loads(objects["latest.json"])["totals"]["rows"]
-    assert [dict(settings)] * 3 == [file["selection"] for file in document["files"]]
+    assert [settings] * 3 == [file["selection"] for file in document["files"]]
     report = exporting.verify()
     assert ([], len(rows)) == (report.problems, sum(total.rows for total in report.totals.values()))
 
