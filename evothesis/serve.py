@@ -185,7 +185,7 @@ def _administer(config: Config, url: str, pulse: Pulse) -> None:
 
 def _demonstrate(config: Config, url: str, port: int, pulse: Pulse) -> None:
     collector = f"http://{_reachable(config.server.host)}:{config.server.port}"
-    listener.serve(demo_application(url, collector), "127.0.0.1", port, pulse)
+    listener.serve(demo_application(url, collector=collector, port=port), "127.0.0.1", port, pulse)
 
 
 class _Periodic:
