@@ -1,4 +1,7 @@
-"""Demo: a shop with the tag on its pages, and what the server stored of a visit beside them."""
+"""Demo: a shop and its diary with the tag on their pages, and what the server stored of a visit beside them.
+
+Both are served alike under two names of this machine, which are two domains to a browser.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ EVENTS_SHOWN_MAX = 50
 _POOL = web.AppKey("pool", AsyncConnectionPool)
 
 
-def demo_application(url: str, collector: str) -> web.Application:
-    """The pages, with `collector` (an origin) put into their tags, and `GET /recent` for their live panel."""
+def demo_application(url: str, *, collector: str, port: int) -> web.Application:
+    """The pages, with origins put into their tags and links, and `GET /recent` for their live panel."""
     application = web.Application()
-    pages = {file.name: file.read_bytes().replace(b"{{collector}}", collector.encode()) for file in PAGES.iterdir()}
+    origins = {"collector": collector, "shop": f"http://127.0.0.1:{port}", "diary": f"http://localhost:{port}"}
+    pages = {file.name: _filled(file.read_bytes(), origins) for file in PAGES.iterdir()}
 
     async def database(application: web.Application) -> AsyncIterator[None]:
         async with pool(url, name="demo") as connections:
@@ -48,3 +52,9 @@ def demo_application(url: str, collector: str) -> web.Application:
     application.router.add_get("/recent", recent)
     application.router.add_get("/{name:.*}", page)
     return application
+
+
+def _filled(page: bytes, origins: dict[str, str]) -> bytes:
+    for name, origin in origins.items():
+        page = page.replace(b"{{%s}}" % name.encode(), origin.encode())
+    return page

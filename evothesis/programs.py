@@ -159,4 +159,4 @@ def _administer(stage: Stage, numbers: Row, pulse: Pulse) -> None:
 def _demonstrate(stage: Stage, port: int, pulse: Pulse) -> None:
     server = stage.config.server
     collector = f"http://{reachable(server.host)}:{server.port}"
-    listener.serve(demo_application(stage.url, collector), "127.0.0.1", port, pulse)
+    listener.serve(demo_application(stage.url, collector=collector, port=port), "127.0.0.1", port, pulse)

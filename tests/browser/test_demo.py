@@ -90,3 +90,25 @@ def test_shop(demo_appliance: Appliance, page: Page) -> None:
     names = [row["data"]["name"] for row in demo_appliance.rows(query, [["custom"]])]
     assert ["Milk jug in moss", "Milk jug in dusk", "Your basket"] == [title.partition(" · ")[0] for title in titles]
     assert ["basket_add", "purchase"] == names
+
+
+def test_two_domains(demo_appliance: Appliance, page: Page) -> None:
+    """Who follows links to the diary, on another domain, and back is one visitor, and the panel says so."""
+    page.goto(demo_appliance.demo_url)
+    page.locator(".panel li").first.wait_for()
+    page.get_by_role("link", name="Kiln diary").click()
+    page.wait_for_url("http://localhost:*/diary.html")
+    page.get_by_text("1 visitor, 1 session, 2 sites").wait_for()
+    page.get_by_role("link", name="Back to the shop").click()
+    page.wait_for_url("http://127.0.0.1:*/index.html")
+    page.goto("about:blank")
+    query = (
+        "select site_id, path, visitor_id, session_id from events_log where event_type = 'pageview' order by timestamp"
+    )
+    eventually(lambda: 3 == len(demo_appliance.rows(query)))
+
+    views = demo_appliance.rows(query)
+    assert [("127.0.0.1", "/"), ("localhost", "/diary.html"), ("127.0.0.1", "/index.html")] == [
+        (view["site_id"], view["path"]) for view in views
+    ]
+    assert 1 == len({(view["visitor_id"], view["session_id"]) for view in views})

@@ -62,7 +62,8 @@ def test_integrity(site: Site, page: Page) -> None:
     page.goto(site.url)
     page.click("#buy")
     page.goto("about:blank")
-    assert {"pageview": 1, "click": 1, "visibility": 1} == Counter(event.event_type for event in site.stored(3))
+    site.stored(3)
+    assert 1 == len(site.seen("click"))
     site.tag = site.tag.replace(script.integrity, other.integrity)
     page.goto(site.url)
 

@@ -9,7 +9,7 @@
   const POLL_MS = 1_000;
 
   /**
-   * @typedef {{event_id: string, event_type: string, session_id: string, site_id: string, url: string, path: string,
+   * @typedef {{event_id: string, event_type: string, session_id: string, visitor_id: string, site_id: string, url: string, path: string,
    *   timestamp: string, created_at: string, raw_event_data: any}} StoredEvent
    */
 
@@ -27,12 +27,32 @@
     const header = make('header', '');
     header.append(make('h2', '', 'What the server stored'), count, toggle);
     const body = make('div', 'body');
-    body.append(state, list);
+    body.append(explanation(), state, list);
     const aside = make('aside', 'panel folded');
     aside.dataset.private = '';
     aside.append(header, body);
     document.body.append(aside);
     return aside;
+  }
+
+  function explanation() {
+    const details = document.createElement('details');
+    const tag = document.querySelector('script[src*="tracking"]')?.outerHTML.replace('=""', '') ?? '';
+    details.append(
+      make('summary', '', 'What is this?'),
+      make('p', '', 'Everything that you do on these pages becomes an event. This tag is all it takes:'),
+      make('pre', '', tag),
+      make('p', '', 'The collector has an event on disk before it answers; a second later it is a row in PostgreSQL.'),
+      make('p', '', 'Two commands deliver every row to your bucket as Parquet, exactly once, and say what it costs:'),
+      make('pre', '', 'evothesis export\nevothesis usage'),
+      make(
+        'p',
+        '',
+        'Try: search for a bowl. Mark a sentence. Play the kiln. Change the glaze. Leave an order half done.',
+      ),
+    );
+    details.open = matchMedia('(width >= 70rem)').matches && location.pathname === '/';
+    return details;
   }
 
   /** @param {StoredEvent} event @param {string} className */
@@ -44,7 +64,11 @@
       make('span', 'type', event.event_type),
       make('span', 'what', summary(event.event_type, event.raw_event_data?.data ?? {})),
       make('span', 'when', new Date(event.timestamp).toLocaleTimeString()),
-      make('span', 'where', `${event.path ?? ''} · session ${String(event.session_id ?? '').slice(-6)}`),
+      make(
+        'span',
+        'where',
+        `session ${String(event.session_id ?? '').slice(-6)} · ${event.site_id}${event.path ?? ''}`,
+      ),
     );
     button.addEventListener('click', () => {
       const open = item.querySelector('pre');
@@ -89,9 +113,20 @@
     list.prepend(...fresh.map((event) => row(event, first ? '' : 'fresh')));
     while (list.children.length > ROWS_MAX) list.lastElementChild?.remove();
     if (fresh[0]) count.textContent = `${shown.size} · ${fresh[0].event_type}`;
+    const who = [
+      counted(events, 'visitor_id', 'visitor'),
+      counted(events, 'session_id', 'session'),
+      counted(events, 'site_id', 'site'),
+    ];
     state.textContent = shown.size
-      ? 'Each row is a row in PostgreSQL. Click one to see all of it.'
+      ? `${who.join(', ')}. Each line is a row in PostgreSQL: click one to see all of it.`
       : 'Nothing yet. Click a cup, scroll down, or switch to another tab and back.';
+  }
+
+  /** @param {StoredEvent[]} events @param {'visitor_id' | 'session_id' | 'site_id'} column @param {string} noun */
+  function counted(events, column, noun) {
+    const count = new Set(events.map((event) => event[column])).size;
+    return `${count} ${noun}${count === 1 ? '' : 's'}`;
   }
 
   /** @param {string} tag @param {string} className @param {string} [text] */
