@@ -5,6 +5,7 @@ Names and defaults stand in `config.example.toml`; a test compares. How they are
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-SECRETS = frozenset({"token", "secret_access_key"})
+SECRETS = frozenset({"token", "secret_access_key", "webhook_secret", "smtp_password"})
 MASK = "…"
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -31,6 +32,17 @@ Origin = Annotated[
 SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
 DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+MailAddress = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+@[A-Za-z0-9.-]+$")]
+Kind = Literal[
+    "usage.daily",
+    "usage.threshold",
+    "usage.spike",
+    "usage.silence",
+    "site.discovered",
+    "invoice.closed",
+    "export.late",
+    "export.failed",
+]
 
 
 def masked(name: str, value: object) -> object:
@@ -175,6 +187,59 @@ class Usage(Table, frozen=True, kw_only=True):
             raise ValueError(message)
 
 
+class Notify(Table, frozen=True, kw_only=True):
+    """Who is told what happens, and when something is worth telling."""
+
+    webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#@]+([/?]\S*)?)?$")] = ""
+    webhook_secret: str = ""
+    webhook_private: bool = False
+    webhook_without: tuple[Kind, ...] = ()
+    email_to: tuple[MailAddress, ...] = ()
+    email_from: MailAddress | Literal[""] = ""
+    email_without: tuple[Kind, ...] = ()
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = ""
+    events_expected: NonNegative = 0
+    budget: Decimal = Decimal(0)
+    thresholds: tuple[Positive, ...] = (50, 80, 100, 120)
+    spike_percent: Annotated[int, Meta(ge=101)] = 300
+    export_late_hours: Positive = 6
+
+    def __post_init__(self) -> None:
+        """A message can be signed, and sent without being read on its way; a mail has a sender and a server."""
+        if self.webhook_url.startswith("http:") and not self.webhook_private:
+            message = "webhook_url: it begins with http:; only https is encrypted, or set webhook_private"
+            raise ValueError(message)
+        if self.webhook_url and not self.webhook_keys:
+            message = "webhook_secret: webhook_url needs one: whsec_ and 24 to 64 random bytes in base64"
+            raise ValueError(message)
+        for name, value in (("email_from", self.email_from), ("smtp_host", self.smtp_host)):
+            if self.email_to and not value:
+                message = f"{name}: email_to needs it"
+                raise ValueError(message)
+        if not self.budget.is_finite() or self.budget < 0:
+            message = f"budget: {self.budget} is no amount of money"
+            raise ValueError(message)
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """What every message is signed with: one key, or several while one replaces another. Raises ValueError."""
+        keys = []
+        for secret in self.webhook_secret.split():
+            try:
+                key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not (secret.startswith("whsec_") and 24 <= len(key) <= 64):  # noqa: PLR2004 - of the specification
+                message = "webhook_secret: each must be whsec_ and 24 to 64 random bytes in base64"
+                raise ValueError(message)
+            keys.append(key)
+        return tuple(keys)
+
+
 class Logging(Table, frozen=True, kw_only=True):
     """The log on stderr."""
 
@@ -194,4 +259,5 @@ class Config(Table, frozen=True, kw_only=True):
     database: Database = Database()
     export: Export = Export()
     usage: Usage = Usage()
+    notify: Notify = Notify()
     log: Logging = Logging()

@@ -24,7 +24,7 @@ app = typer.Typer(
 app.command("serve")(serve.command)
 app.command("migrate")(migrate.command)
 app.add_typer(export.app, name="export")
-app.command("usage")(usage.command)
+app.add_typer(usage.app, name="usage")
 app.command("accept-loss")(accept_loss.command)
 
 

@@ -16,12 +16,17 @@ from rich.table import Table
 
 from evothesis import pg
 from evothesis.appliance.postgres import database
+from evothesis.cli import notify
 from evothesis.cli.common import ConfigPath, shown, start
 from evothesis.migrate import require_current
 from evothesis.usage.meter import Month
 from evothesis.usage.report import report
 
 WIDTH_MIN = 120  # a narrower terminal breaks lines: better than a number that is cut off
+
+
+app = typer.Typer()
+app.command("notify")(notify.command)
 
 
 class UsageFormat(StrEnum):
@@ -39,7 +44,9 @@ class By(StrEnum):
     DAY = "day"
 
 
+@app.callback(invoke_without_command=True)
 def command(
+    context: typer.Context,
     config: ConfigPath = None,
     month: Annotated[
         str | None,
@@ -58,6 +65,8 @@ def command(
       evothesis usage --month 2026-11 --by day
       evothesis usage --format json | jq .amount
     """
+    if context.invoked_subcommand is not None:
+        return
     settings = start(config)
     chosen = Month.parse(month or f"{datetime.now(UTC):%Y-%m}")
     with database(settings.database) as url, pg.reporting(), pg.connect(url, name="usage") as connection:
