@@ -32,7 +32,7 @@ Origin = Annotated[
 SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
 DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-MailAddress = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+@[A-Za-z0-9.-]+$")]
+MailAddress = Annotated[str, Meta(pattern=r"^[\x21-\x7e]+@[A-Za-z0-9.-]+\Z")]
 Kind = Literal[
     "usage.daily",
     "usage.threshold",
@@ -190,7 +190,7 @@ class Usage(Table, frozen=True, kw_only=True):
 class Notify(Table, frozen=True, kw_only=True):
     """Who is told what happens, and when something is worth telling."""
 
-    webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#@]+([/?]\S*)?)?$")] = ""
+    webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#@]+([/?]\S*)?)?\Z")] = ""
     webhook_secret: str = ""
     webhook_private: bool = False
     webhook_without: tuple[Kind, ...] = ()
@@ -213,7 +213,8 @@ class Notify(Table, frozen=True, kw_only=True):
         if self.webhook_url.startswith("http:") and not self.webhook_private:
             message = "webhook_url: it begins with http:; only https is encrypted, or set webhook_private"
             raise ValueError(message)
-        if self.webhook_url and not self.webhook_keys:
+        keys = self.webhook_keys  # also of a secret that is not used yet
+        if self.webhook_url and not keys:
             message = "webhook_secret: webhook_url needs one: whsec_ and 24 to 64 random bytes in base64"
             raise ValueError(message)
         for name, value in (("email_from", self.email_from), ("smtp_host", self.smtp_host)):
