@@ -30,7 +30,10 @@ TEXTS = {
     "webhook_secret": "whsec_" + "QUJD" * 8,
     "email_from": "from@example.com",
 }
-LISTS = {"proxies": ["10.0.0.1", "10.1.0.0/16"], "origins": ["https://a.example", "http://*.b.example:8080"]}
+LISTS: dict[str, list[Any]] = {
+    "proxies": ["10.0.0.1", "10.1.0.0/16"],
+    "origins": ["https://a.example", "http://*.b.example:8080"],
+}
 LISTS |= {"email_to": ["a@example.com", "b@example.com"], "thresholds": [75, 100]}
 LISTS |= {"webhook_without": ["usage.daily", "usage.spike"], "email_without": ["site.discovered"]}
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from evothesis.notify.run import Sent
     from evothesis.notify.schedule import Attempt
 
-HINT = "the message is tried again, up to ten times within three days; run the command again"
+AGAIN = "run the command again: a message is tried up to ten times within three days"
+GIVEN_UP = "correct [notify], or the receiver; what was given up stays in the table outbox for 90 days"
+UNTESTED = "correct [notify], or look at what the receiver says of it"
 
 
 def command(
@@ -61,7 +63,7 @@ def command(
         print(json.dumps({"messages": sent, "waiting": waiting}))
     else:
         _print_run(tried, waiting)
-    _fail([(batch.channel, batch.attempt, bool(batch.given_up)) for batch in tried])
+    _fail([(batch.channel, batch.attempt, GIVEN_UP if batch.given_up else AGAIN) for batch in tried])
 
 
 def _test(config: Config, form: Format) -> None:
@@ -79,19 +81,19 @@ def _test(config: Config, form: Format) -> None:
         for name, attempt in tried:
             if not attempt.error:
                 print(f"{name}: {attempt.answer}")
-    _fail([(channel, attempt, False) for channel, attempt in tried])
+    _fail([(channel, attempt, UNTESTED) for channel, attempt in tried])
 
 
-def _fail(tried: list[tuple[str, Attempt, bool]]) -> None:
+def _fail(tried: list[tuple[str, Attempt, str]]) -> None:
     """Say why messages were not taken, each reason once, and end as the worst of them asks for."""
     from evothesis.notify.text import plain
 
-    failed = [(channel, attempt, is_over) for channel, attempt, is_over in tried if attempt.error]
-    reasons = {f"{channel}: {attempt.error}": attempt.hint for channel, attempt, _ in failed}
+    failed = [part for part in tried if part[1].error]
+    reasons = {f"{channel}: {attempt.error}": attempt.hint or hint for channel, attempt, hint in failed}
     for reason, hint in reasons.items():
-        print_error(plain(reason), hint or HINT)
+        print_error(plain(reason), hint)
     if failed:
-        is_passing = all(attempt.is_passing and not is_over for _, attempt, is_over in failed)
+        is_passing = all(attempt.is_passing and hint != GIVEN_UP for _, attempt, hint in failed)
         raise typer.Exit(3 if is_passing else 1)
 
 

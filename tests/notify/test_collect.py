@@ -89,7 +89,7 @@ def test_many_sites(ledger: Ledger) -> None:
 
 def test_thresholds(ledger: Ledger) -> None:
     """Each percentage of the volume and of the budget is told once in a month, when it is reached."""
-    settings = {"events_expected": 1_000_000, "budget": Decimal(20), "thresholds": (50, 80, 100)}
+    settings: dict[str, Any] = {"events_expected": 1_000_000, "budget": Decimal(20), "thresholds": (50, 80, 100)}
     ledger.add("a.example", date(2026, 11, 1), 800_000, bots=200_000)
     told(ledger, **settings)
     assert ["2026-11 events_expected 50"] == ledger.keys("usage.threshold")

@@ -19,6 +19,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from evothesis.config import Notify
 from evothesis.notify import mail
 from evothesis.notify.queue import Message
+from evothesis.notify.schedule import Attempt
 from tests import processes
 from tests.notify.conftest import Certificate
 
@@ -88,7 +89,7 @@ def mailbox(**options: Any) -> Iterator[tuple[Mailbox, Notify]]:  # noqa: ANN401
         controller.stop()
 
 
-def send(settings: Notify, *told: tuple[str, dict[str, Any]]) -> mail.Attempt:
+def send(settings: Notify, *told: tuple[str, dict[str, Any]]) -> Attempt:
     """Send what happened."""
     return mail.send(settings, mail.compose(settings, "acme", messages(*told or [DISCOVERED]), NOW))
 
@@ -98,7 +99,7 @@ def test_one_message() -> None:
     with mailbox() as (box, settings):
         attempt = send(settings, DISCOVERED)
 
-    assert mail.Attempt(answer="taken for 2 of 2 recipients") == attempt
+    assert Attempt(answer="taken for 2 of 2 recipients") == attempt
     assert "acme: first event of shop.example.com" == box.mails[0]["Subject"]
     assert ("evothesis@example.com", "a@example.com, b@example.com") == (box.mails[0]["From"], box.mails[0]["To"])
     assert "text/plain" == box.mails[0].get_content_type()
