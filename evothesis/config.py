@@ -6,7 +6,6 @@ Names and defaults stand in `config.example.toml`; a test compares. How they are
 from __future__ import annotations
 
 import ipaddress
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,46 +14,24 @@ import msgspec
 from msgspec import Meta
 
 from evothesis.currency import unit
+from evothesis.setting import (
+    DESTINATION_URL,
+    ColumnName,
+    FieldName,
+    HttpPath,
+    Kind,
+    MailAddress,
+    Name,
+    NonNegative,
+    Origin,
+    Port,
+    Positive,
+    SiteName,
+    Table,
+    signing_keys,
+)
 
-SECRETS = frozenset({"token", "secret_access_key"})
-MASK = "…"
 MONEY_MAX = 10**12  # above it is a slip of the pen, and no longer exact
-
-Port = Annotated[int, Meta(ge=1, le=65535)]
-NonNegative = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
-HttpPath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~/-]+$")]
-FieldName = Annotated[str, Meta(pattern=r"^[\w.-]*[^\W_][\w.-]*$")]
-# as browsers say it: in small letters, without the port that its scheme has anyway
-_HOST = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
-Origin = Annotated[
-    str,
-    Meta(pattern=rf"^(?!http:.*:80$)(?!https:.*:443$)https?://((\*\.)?{_HOST}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?$"),
-]
-SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
-DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-ColumnName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
-
-
-def masked(name: str, value: object) -> object:
-    """A setting's value as it may be shown: a secret is masked, and the password in a URL or a connection string."""
-    if name in SECRETS and value:
-        return MASK
-    if name == "url" and isinstance(value, str):
-        return re.sub(r"(://[^:/@]*:)[^@]*@|(password\s*=\s*)('[^']*'|\S+)", rf"\1\2{MASK}@", value)
-    return value
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of the configuration file; a key that it does not name is an error."""
-
-    def __repr__(self) -> str:
-        """Without secrets, so that a log line or a traceback cannot tell them."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        return (
-            f"{type(self).__name__}({', '.join(f'{name}={masked(name, value)!r}' for name, value in fields.items())})"
-        )
 
 
 class Server(Table, frozen=True, kw_only=True):
@@ -164,7 +141,7 @@ class Destination(Table, frozen=True, kw_only=True):
     event_types: tuple[str, ...] = ()
     columns: tuple[ColumnName, ...] = ()
     columns_except: tuple[ColumnName, ...] = ()
-    columns_renamed: dict[ColumnName, ColumnName] = {}
+    columns_renamed: dict[ColumnName, ColumnName] = msgspec.field(default_factory=dict)
     columns_hashed: tuple[ColumnName, ...] = ()
 
     def __post_init__(self) -> None:
@@ -248,6 +225,50 @@ class Backup(Table, frozen=True, kw_only=True):
     recipient: str = ""
 
 
+class Notify(Table, frozen=True, kw_only=True):
+    """Who is told what happens, and when something is worth telling."""
+
+    webhook_url: Annotated[str, Meta(pattern=r"^(https?://[^\s/?#@]+([/?]\S*)?)?\Z")] = ""
+    webhook_secret: str = ""
+    webhook_private: bool = False
+    webhook_without: tuple[Kind, ...] = ()
+    email_to: tuple[MailAddress, ...] = ()
+    email_from: MailAddress | Literal[""] = ""
+    email_without: tuple[Kind, ...] = ()
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = ""
+    events_expected: NonNegative = 0
+    budget: Decimal = Decimal(0)
+    thresholds: tuple[Positive, ...] = (50, 80, 100, 120)
+    spike_percent: Annotated[int, Meta(ge=101)] = 300
+    export_late_hours: Positive = 6
+
+    def __post_init__(self) -> None:
+        """A message can be signed, and sent without being read on its way; a mail has a sender and a server."""
+        if self.webhook_url.startswith("http:") and not self.webhook_private:
+            message = "webhook_url: it begins with http:; only https is encrypted, or set webhook_private"
+            raise ValueError(message)
+        keys = self.webhook_keys  # also of a secret that is not used yet
+        if self.webhook_url and not keys:
+            message = "webhook_secret: webhook_url needs one: whsec_ and 24 to 64 random bytes in base64"
+            raise ValueError(message)
+        for name, value in (("email_from", self.email_from), ("smtp_host", self.smtp_host)):
+            if self.email_to and not value:
+                message = f"{name}: email_to needs it"
+                raise ValueError(message)
+        if not self.budget.is_finite() or self.budget < 0:
+            message = f"budget: {self.budget} is no amount of money"
+            raise ValueError(message)
+
+    @property
+    def webhook_keys(self) -> tuple[bytes, ...]:
+        """What every message is signed with: one key, or several while one replaces another. Raises ValueError."""
+        return signing_keys(self.webhook_secret)
+
+
 class Logging(Table, frozen=True, kw_only=True):
     """The log on stderr."""
 
@@ -267,5 +288,6 @@ class Config(Table, frozen=True, kw_only=True):
     database: Database = Database()
     export: Export = Export()
     usage: Usage = Usage()
+    notify: Notify = Notify()
     backup: Backup = Backup()
     log: Logging = Logging()

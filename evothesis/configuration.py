@@ -15,8 +15,9 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from evothesis.config import SECRETS, Config, Table
+from evothesis.config import Config
 from evothesis.errors import ConfigurationError
+from evothesis.setting import SECRETS, Table
 
 SYSTEM_PATH = Path("/etc/evothesis/config.toml")
 PREFIX = "EVOTHESIS_"

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 SECRET = "correct-horse-battery"
 DEAD = f"postgresql://user:{SECRET}@127.0.0.1:1/name"  # nobody listens on port 1
 
-NEED_DATABASE = [["migrate"], ["migrate", "--check"], ["usage"], ["export"]]
+NEED_DATABASE = [["migrate"], ["migrate", "--check"], ["usage"], ["usage", "notify"], ["export"]]
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,16 +14,30 @@ import msgspec
 import pytest
 import tomli_w
 
-from evothesis.config import Config, Destination, Server, Table
+from evothesis.config import Config, Destination, Server
 from evothesis.configuration import load
 from evothesis.errors import ConfigurationError
+from evothesis.setting import Table
 
 SECRET = "correct-horse-battery"
 
 # values that no rule finds: another one of the same kind as the default
-TEXTS = {"instance": "other", "host": "127.0.0.2", "url": "postgresql://127.0.0.1/other", "currency": "EUR"}
+TEXTS = {
+    "instance": "other",
+    "host": "127.0.0.2",
+    "url": "postgresql://127.0.0.1/other",
+    "currency": "EUR",
+    "webhook_url": "https://hook.example/path",
+    "webhook_secret": "whsec_" + "QUJD" * 8,
+    "email_from": "from@example.com",
+}
 TABLES = {"destination", "tiers", "add_ons"}
-LISTS = {"proxies": ["10.0.0.1", "10.1.0.0/16"], "origins": ["https://a.example", "http://*.b.example:8080"]}
+LISTS: dict[str, list[Any]] = {
+    "proxies": ["10.0.0.1", "10.1.0.0/16"],
+    "origins": ["https://a.example", "http://*.b.example:8080"],
+}
+LISTS |= {"email_to": ["a@example.com", "b@example.com"], "thresholds": [75, 100]}
+LISTS |= {"webhook_without": ["usage.daily", "usage.spike"], "email_without": ["site.discovered"]}
 
 
 def another(setting: msgspec.structs.FieldInfo) -> object:
@@ -94,7 +108,7 @@ def test_environment_sets_everything(file: File) -> None:
     variables = {"EVOTHESIS_INSTANCE": document["instance"]}
     for table, settings in document.items():
         for key, value in settings.items() if isinstance(settings, dict) else ():
-            text = ", ".join(value) if isinstance(value, list) else str(value)
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             variables[f"EVOTHESIS_{table}_{key}".upper()] = text
 
     assert file.load(tomli_w.dumps(document)) == file.load("", variables)

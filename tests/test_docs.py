@@ -21,8 +21,9 @@ import pytest
 import typer
 
 from evothesis.cli import app
-from evothesis.config import Config, Destination, Table
+from evothesis.config import Config, Destination
 from evothesis.configuration import load
+from evothesis.setting import Table
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from evothesis.config import MASK, Config, Destination, masked
+from evothesis.config import Config, Destination
+from evothesis.setting import MASK, masked
 
 STOP_SECONDS = 3  # which an export has to end; one that is killed goes on where it was at its next start
 REACH_SECONDS = 20  # which a destination has to answer

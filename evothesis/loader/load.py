@@ -10,6 +10,7 @@ from evothesis import pg
 from evothesis.errors import LoadError
 from evothesis.loader.content import Content
 from evothesis.loader.dedup import Verdict, judge
+from evothesis.loader.discover import discover
 from evothesis.loader.fit import fitted
 from evothesis.loader.store import store
 from evothesis.loader.tally import Tally, tally
@@ -35,7 +36,6 @@ insert into loads (writer, segment_no, sha256, hour, first_received_at, last_rec
 values (%(writer)s, %(segment_no)s, %(sha256)s, %(hour)s, %(first)s, %(last)s,
         %(accepted)s, %(duplicate)s, %(rejected)s, %(withheld)s, %(damaged)s, %(bytes)s)
 """
-SITES = "insert into sites (site_id) select unnest(%(sites)s::text[]) on conflict do nothing"
 USAGE = """
 insert into usage_ledger (writer, segment_no, usage_day, site_id, accepted, duplicate, rejected, withheld, bots, bytes)
 select %(writer)s, %(segment_no)s, %(day)s, *
@@ -101,6 +101,6 @@ def _count(
     )
     if counted:
         columns = {field: [getattr(part, field) for part in counted] for field in Tally.FIELDS}
-        connection.execute(SITES, {"sites": sites})
+        discover(connection, sites, content.first)
         connection.execute(USAGE, name | columns | {"day": content.day, "sites": sites})
     return totals

@@ -20,8 +20,9 @@ from typing import Any
 from cryptography import x509
 
 from evothesis import heartbeat
-from evothesis.config import SECRETS, Config
+from evothesis.config import Config
 from evothesis.configuration import FILE_SUFFIX
+from evothesis.setting import SECRETS
 from evothesis.spool.segments import backlog
 from evothesis.upkeep.finding import Finding, act, note, ok
 

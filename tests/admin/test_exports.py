@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from evothesis.admin.exports import Exports
-from evothesis.config import MASK, Config
+from evothesis.config import Config
 from evothesis.exporter.lock import LOCK
+from evothesis.setting import MASK
 from tests.admin.desk import document
 from tests.appliance import Appliance, eventually
 from tests.collector.client import Answer, ask, collect

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evothesis import pg
-from evothesis.usage.loss import losses
+from evothesis.usage.loss import Loss, losses
 from evothesis.usage.meter import Month
 from tests.fix_world import NOW, World, entry
 from tests.usage.ledger import Ledger
@@ -114,7 +114,7 @@ def test_losses(world: World) -> None:
         found = [losses(connection, month), losses(connection, month.previous)]
     printed = Ledger(world.database).printed("--month", str(month), "--loss", "--format", "json")
 
-    assert [{"a.example": 2}, {}] == found
+    assert [[Loss("a.example", 1, 5, 3, 2)], []] == found
     assert (2, 2) == (json.loads(printed)["lost"], json.loads(printed)["sites"][0]["lost"])
 
 

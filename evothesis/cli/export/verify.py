@@ -11,7 +11,8 @@ from rich.table import Table
 
 from evothesis import log
 from evothesis.cli.common import ConfigPath, DestinationName, Format, FormatOption, progress, shown, start
-from evothesis.config import DESTINATION_URL, Destination, Logging
+from evothesis.config import Destination, Logging
+from evothesis.setting import DESTINATION_URL
 
 if TYPE_CHECKING:
     from evothesis.exporter.verify import Report

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import tomli_w
 
-from evothesis.config import SECRETS, Config
+from evothesis.config import Config
 from evothesis.configuration import FILE_SUFFIX, load
 from evothesis.errors import ConfigurationError
+from evothesis.setting import SECRETS
 from evothesis.upkeep.tune import Machine, appliance
 
 FOLDER = Path("/etc/evothesis")
