@@ -221,7 +221,7 @@ class Backup(Table, frozen=True, kw_only=True):
 
     path: Path = Path("var/backup")
     keep: Positive = 7
-    destination: Literal[""] | Name = ""
+    bucket: str = ""
     recipient: str = ""
 
 

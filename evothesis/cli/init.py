@@ -59,7 +59,9 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
         from evothesis.upkeep.setup.run import removal
 
         _make(removal(place, purge=purge), dry_run=dry_run)
-        print("Nothing is left." if purge else "Configuration, spool, backups and database are still there.")
+        print(
+            "Users, and settings of PostgreSQL, stay." if purge else "Configuration, spool, backups and database stay."
+        )
         return
     bucket_said = {
         "url": bucket,

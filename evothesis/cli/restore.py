@@ -24,7 +24,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     name: Annotated[str | None, typer.Argument(help="A backup's name; without it, the newest.")] = None,
     config: ConfigPath = None,
     drill: Annotated[bool, typer.Option("--drill", help="Restore into a scratch database, compare, drop it.")] = False,
-    from_bucket: Annotated[bool, typer.Option("--from-bucket", help="Read from backup.destination.")] = False,
+    from_bucket: Annotated[bool, typer.Option("--from-bucket", help="Read from backup.bucket.")] = False,
     identity: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The private key that age-keygen wrote.", show_default=False)
     ] = None,

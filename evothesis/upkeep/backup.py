@@ -47,12 +47,12 @@ class Taken(NamedTuple):
 
 def destination(config: Config) -> Destination | None:
     """Where backups go beside the folder; None when nowhere. Raises ConfigurationError."""
-    name = config.backup.destination
+    name = config.backup.bucket
     if not name:
         return None
     chosen = next((one for one in config.export.destination if one.name == name), None)
     if chosen is None:
-        message = f"backup.destination is {name!r}, and no [[export.destination]] has this name"
+        message = f"backup.bucket is {name!r}, and no [[export.destination]] has this name"
         raise ConfigurationError(message, hint=f"known: {', '.join(one.name for one in config.export.destination)}")
     if not config.backup.recipient:
         message = "backup.recipient is not set: what leaves this machine is encrypted"

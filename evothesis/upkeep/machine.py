@@ -13,6 +13,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def collector(config: Config) -> Finding:
         )
     finally:
         connection.close()
-    if response.status != 200:  # noqa: PLR2004 - HTTP
+    if response.status != HTTPStatus.OK:
         return act("collector", f"{where} takes no events: {health}", "see docs/operating.md")
     return ok("collector", f"{where} takes events")
 

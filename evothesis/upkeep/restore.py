@@ -62,7 +62,7 @@ class Source(NamedTuple):
         """As it is configured. Raises ConfigurationError."""
         target = destination(config) if from_bucket else None
         if from_bucket and target is None:
-            message = "backup.destination is not set: there is no bucket to restore from"
+            message = "backup.bucket is not set: there is no bucket to restore from"
             raise ConfigurationError(message, hint="name an [[export.destination]] in it")
         return cls(config.backup.path, store(target) if target else None, identity, config.instance)
 

@@ -186,7 +186,7 @@ class Offsite:
         settings = {
             "database": {"url": world.database},
             "export": {"destination": [bucket.destination("own", **bucket.owner)]},
-            "backup": {"destination": "own", "recipient": str(key.to_public())},
+            "backup": {"bucket": "own", "recipient": str(key.to_public())},
         }
         self.appliance = make_appliance(settings, start=False)
 
@@ -236,9 +236,9 @@ def test_bucket_needs_keys(offsite: Offsite, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"destination": "nowhere"}, "no [[export.destination]] has this name"),
-        ({"destination": "client"}, "backup.recipient is not set"),
-        ({"destination": "client", "recipient": "age1nonsense"}, "is no public key of age"),
+        ({"bucket": "nowhere"}, "no [[export.destination]] has this name"),
+        ({"bucket": "client"}, "backup.recipient is not set"),
+        ({"bucket": "client", "recipient": "age1nonsense"}, "is no public key of age"),
     ],
     ids=["unknown", "in clear", "no key"],
 )

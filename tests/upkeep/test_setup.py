@@ -208,7 +208,7 @@ def test_every_setting_can_be_answered() -> None:
     """Answers that say everything become a configuration that says it, with a comment where there is one."""
     example = (ROOT / "config.example.toml").read_text()
     document = tomllib.loads(example) | {"host": "collect.example.com"}
-    del document["backup"]["destination"], document["backup"]["recipient"]
+    del document["backup"]["bucket"], document["backup"]["recipient"]
 
     answers = understood(document, MACHINE)
     text = rendered(answers.document, example)
