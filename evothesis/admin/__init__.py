@@ -1,1 +1,1 @@
-"""Admin: the operator's listener. It only reads what the other stages left."""
+"""Admin: the operator's listener. It reads what the stages left; the one thing that it starts is an export."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -43,11 +44,11 @@ def send(appliance: Appliance, site: str, *numbers: int) -> None:
         collect(appliance.url, {"eventType": f"type {number % 2}", "siteId": site, "n": number})
 
 
-async def read(socket: ClientWebSocketResponse, count: int) -> tuple[list[int], str]:
+async def read(socket: ClientWebSocketResponse, wanted: int) -> tuple[list[int], str]:
     """The numbers of the next events, and the cursor behind them."""
     found: list[int] = []
     cursor = ""
-    while len(found) < count:
+    while len(found) < wanted:
         message = await socket.receive_json()
         found += [event["raw_event_data"]["n"] for event in message["events"]]
         cursor = message["cursor"]
@@ -131,25 +132,26 @@ def test_tail(served: Appliance) -> None:
     command = [sys.executable, "-m", "evothesis", "tail", "--config", str(served.config_path)]
     command += ["--site", "tail.example", "--format", "json", "--token-file", str(secret)]
     with printed.open("wb") as file:
-        tail = subprocess.Popen(
-            command, cwd=served.folder, stdout=file, stderr=file, env=os.environ | {"PYTHONPATH": str(ROOT)}
-        )
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        tail = subprocess.Popen(command, cwd=served.folder, stdout=file, stderr=file, env=environment)
 
     def numbers() -> list[int]:
         lines = printed.read_text().splitlines()
         return [json.loads(line)["raw_event_data"]["n"] for line in lines if line.startswith("{")]
 
+    fresh = count()
+
     def is_seen() -> bool:
-        send(served, "tail.example", 0)  # until it is connected nobody prints them
+        send(served, "tail.example", next(fresh))  # until it is connected nobody prints them
         return numbers() != []
 
     eventually(is_seen, timeout=30)
     served.kill("evothesis: admin")
-    send(served, "tail.example", 1_000)
-    eventually(lambda: 1_000 in numbers(), timeout=30)
+    send(served, "tail.example", 1_000_000)
+    eventually(lambda: 1_000_000 in numbers(), timeout=30)
     tail.send_signal(signal.SIGINT)
 
-    assert (130, 1) == (tail.wait(10), numbers().count(1_000))
+    assert (130, 1) == (tail.wait(10), numbers().count(1_000_000))
     assert re.fullmatch(r"to go on: --since [\d:,-]+", printed.read_text().splitlines()[-1])
 
 
