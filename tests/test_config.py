@@ -127,18 +127,6 @@ def test_secret_files(file: File, tmp_path: Path) -> None:
     assert (SECRET, SECRET, SECRET) == found
 
 
-def test_credentials_of_systemd(file: File, tmp_path: Path) -> None:
-    """A file in $CREDENTIALS_DIRECTORY is found where systemd has put it; elsewhere it is said who sets that."""
-    (tmp_path / "bucket").write_text(f"{SECRET}\n")
-    text = "[[export.destination]]\nsecret_access_key_file = '$CREDENTIALS_DIRECTORY/bucket'"
-    config = file.load(text, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
-    said, hint = file.error(text)
-
-    assert SECRET == config.export.destination[0].secret_access_key
-    assert "config.toml:2: 'secret_access_key_file' is in $CREDENTIALS_DIRECTORY, which is not set" == said
-    assert "LoadCredential=" in str(hint)
-
-
 def test_environment_before_secret_file(file: File, tmp_path: Path) -> None:
     """A variable wins over the file's setting whichever of the two is a `_file` twin."""
     (tmp_path / "of_file").write_text("of the file")
@@ -213,9 +201,6 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
         "[export]\ndestination = []",
         "[[export.destination]]\nformats = []",
         "[[export.destination]]\nurl = '/var/bucket'",
-        "[[export.destination]]\nexternal_id = 'x'",
-        "[[export.destination]]\nkms_key_id = 'x'",
-        "[[export.destination]]\nstorage_class = 'DEEP_ARCHIVE'",
         "[usage]\nrate_per_thousand = 'cheap'",
         "[usage]\ncurrency = 'usd'",
         "# two lines\ninstance = 'Not A Name'",
