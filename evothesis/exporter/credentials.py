@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evothesis.config import Destination
-from evothesis.errors import DeliveryError
 
 if TYPE_CHECKING:
     import boto3
@@ -35,26 +34,29 @@ def _in_role(own: boto3.Session, destination: Destination) -> boto3.Session:
         CredentialResolver,
         DeferredRefreshableCredentials,
     )
+    from botocore.exceptions import NoCredentialsError
     from botocore.session import Session
 
-    credentials = own.get_credentials()
-    if credentials is None:
-        message = f"cannot take the role {destination.role_arn}: there are no credentials"
-        raise DeliveryError(message, hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    external_id = {"ExternalId": destination.external_id} if destination.external_id else {}
-    fetcher = AssumeRoleCredentialFetcher(
-        # stores that speak S3 and have roles (MinIO, Ceph) give them at the same address
-        client_creator=partial(own.client, endpoint_url=destination.endpoint or None),
-        source_credentials=credentials,
-        role_arn=destination.role_arn,
-        extra_args={"RoleSessionName": ROLE_SESSION_NAME, **external_id},
-    )
+    def take() -> dict[str, Any]:
+        credentials = own.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        external_id = {"ExternalId": destination.external_id} if destination.external_id else {}
+        fetcher = AssumeRoleCredentialFetcher(
+            # stores that speak S3 and have roles (MinIO, Ceph) give them at the same address
+            client_creator=partial(own.client, endpoint_url=destination.endpoint or None),
+            source_credentials=credentials,
+            role_arn=destination.role_arn,
+            extra_args={"RoleSessionName": ROLE_SESSION_NAME, **external_id},
+        )
+        taken: dict[str, Any] = fetcher.fetch_credentials()
+        return taken
 
     class Role(CredentialProvider):
         METHOD = "assume-role"
 
         def load(self) -> DeferredRefreshableCredentials:
-            return DeferredRefreshableCredentials(fetcher.fetch_credentials, self.METHOD)
+            return DeferredRefreshableCredentials(take, self.METHOD)
 
     core = Session()
     core.register_component("credential_provider", CredentialResolver([Role()]))

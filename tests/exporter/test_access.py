@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
-from tests.exporter.conftest import Exporting
+from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import delivered, events, in_order
 from tests.exporter.wire import Fault, wire
 from tests.fix_s3 import S3, Bucket
@@ -57,6 +58,23 @@ def test_no_role(exporting: Exporting, s3: S3, bucket: Bucket, fault: str) -> No
     assert (fault != "nothing but the role") is str(error).startswith("cannot take the role for s3://")
     assert (fault != "nothing but the role") is ("role_arn" in str(error.hint))
     assert {} == bucket.objects()
+
+
+def test_nobody_takes_the_role(
+    exporting: Exporting, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A destination with a role and nobody who could take it delays itself alone."""
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    nobody = {"role_arn": "arn:aws:iam::123456789012:role/any", "access_key_id": "", "secret_access_key": ""}
+    exporting.deliver_to(bucket.destination(**nobody), LOCAL | {"name": "backup"})
+    exporting.database.load(events(1), segment_no=0)
+    failed = exporting.run().failed
+
+    assert ["client"] == list(failed)
+    assert "there are no credentials" in str(failed["client"])
+    assert in_order(exporting.database.expected) == delivered(exporting.bucket.objects())
 
 
 @pytest.mark.parametrize(
