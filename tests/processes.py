@@ -41,6 +41,16 @@ def in_session(leader: int) -> dict[int, str]:
     return found
 
 
+def with_argument(argument: str) -> dict[int, str]:
+    """Every process that was started with an argument, with its title."""
+    found = {}
+    for process in _all():
+        with suppress(OSError):
+            if argument in (title := _title(process)).split():
+                found[int(process.name)] = title
+    return found
+
+
 def parent_of(pid: int) -> int:
     """The id of the parent."""
     return int(_status(pid)[1])

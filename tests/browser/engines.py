@@ -8,8 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import NamedTuple
@@ -122,4 +122,4 @@ def _listens(port: int) -> bool:
         return True
 
 
-ENGINES = {"firefox": firefox, "webkit": webkit}
+ENGINES: dict[str, Callable[..., AbstractContextManager[Driven]]] = {"firefox": firefox, "webkit": webkit}
