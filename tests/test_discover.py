@@ -42,10 +42,10 @@ def test_no_site(world: World) -> None:
 def test_racing_loaders(world: World) -> None:
     """Loaders of different writers that meet the same new sites, in any order, tell of each once, and none hangs."""
     sites = [f"{number}.example" for number in range(20)]
-    for number in range(LOADERS):
+    writers = [Writer.claim(world.spool) for _ in range(LOADERS)]
+    for number, writer in enumerate(writers):
         order = sites if number % 2 else sites[::-1]
         events = [event(100 * number + place, site=site) for place, site in enumerate(order)]
-        writer = Writer.claim(world.spool)
         world.put(entry(*events), writer=writer)
         writer.close()
     segments = sealed(world.spool)
