@@ -9,10 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-from evothesis.config import Config, Kind, Notify
+from evothesis.config import Config, Notify
 from evothesis.notify.collect import collect
 from evothesis.notify.queue import Message
 from evothesis.notify.text import HEADLINES, letter, subject
+from evothesis.setting import Kind
 from tests.notify.ledger import Ledger
 
 TEXT = (Path(__file__).parents[2] / "docs/notifications.md").read_text(encoding="utf-8")
