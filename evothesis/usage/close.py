@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from psycopg.types.json import Json, Jsonb
 
-from evothesis import pg
+from evothesis import outbox, pg
 from evothesis.config import Config
 from evothesis.errors import InvoiceError
 from evothesis.usage.meter import Month
@@ -66,7 +66,7 @@ insert into invoices (number, previous_number, name, instance, month, amount, cu
 values (coalesce(%(previous)s::bigint + 1, 1), %(previous)s, %(name)s, %(instance)s, %(month)s, %(amount)s,
         %(currency)s, %(events)s, %(billable)s, %(duplicates)s, %(bots)s, %(rejected)s, %(withheld)s, %(tariff)s,
         %(lines)s, %(sites)s, %(actor)s)
-returning number
+returning number, name as invoice, to_char(month, 'YYYY-MM') as month, closed_at
 """
 RANGE = """
 insert into invoice_ranges (number, writer, previous_segment_no, first_segment_no, last_segment_no)
@@ -127,7 +127,7 @@ def _record(
     totals = {name: sum(site[name] for site in sites) for name in names}
     cost = price(totals["billable"], tariff)
     head = {"name": f"{config.instance}-{month}", "amount": cost.amount, "currency": tariff.currency}
-    number = pg.one(
+    frozen = pg.one(
         connection,
         INVOICE,
         head
@@ -135,8 +135,10 @@ def _record(
         | {"previous": previous, "instance": config.instance, "month": month.first, "actor": actor}
         | {"tariff": Json(msgspec.to_builtins(tariff)), "lines": Json([printed(line) for line in cost.lines])}
         | {"sites": Json(sites)},
-    )["number"]
+    )
     for part in ranges:
-        connection.execute(RANGE, part._asdict() | {"number": number})
-    details = head | totals | {"amount": str(cost.amount), "number": number, "month": str(month)}
+        connection.execute(RANGE, part._asdict() | {"number": frozen["number"]})
+    told = frozen | {"events": totals["events"], "billable": totals["billable"]}
+    outbox.add(connection, "invoice.closed", frozen["invoice"], told | {"amount": cost.amount, "currency": tariff.currency})
+    details = head | totals | {"amount": str(cost.amount), "number": frozen["number"], "month": str(month)}
     connection.execute(AUDIT, {"actor": actor, "action": "usage-close", "details": Jsonb(details)})

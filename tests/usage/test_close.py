@@ -104,6 +104,24 @@ def test_audit(connection: pg.Connection) -> None:
     ] == [tuple(row.values()) for row in rows]
 
 
+def test_told(connection: pg.Connection) -> None:
+    """A close leaves one message of the documented kind, which says what the invoice says."""
+    put(connection, "2025-11-05", 5_000, bots=2_000)
+    found = closed(connection, NOVEMBER)
+    closed(connection, NOVEMBER)
+
+    names = ("number", "invoice", "month", "closed_at", "events", "billable", "amount", "currency")
+    [message] = connection.execute("select kind, key, data from outbox").fetchall()
+    data = message.pop("data")
+    assert {"kind": "invoice.closed", "key": "acme-2025-11"} == message
+    assert list(names) == list(data)
+    closed_at = [datetime.fromisoformat(one["closed_at"]) for one in (found, data)]
+    assert closed_at[0] == closed_at[1]
+    assert {name: found[name] for name in names if name != "closed_at"} == {
+        name: data[name] for name in names if name != "closed_at"
+    }
+
+
 def test_twice(connection: pg.Connection) -> None:
     """A month is closed once: its invoice stays as it is, whatever the tariff has become and what came since."""
     put(connection, "2025-11-05", 5_000)
