@@ -55,7 +55,8 @@ class Sound:
         for _ in range(self._chance.randint(1, 3)):
             begin = self._chance.randrange(len(data))
             end = begin + self._chance.choice((0, 1, 1, 2, 8, 40))
-            data = data[:begin] + self._chance.choice((b"", *NASTY, data[begin:end] * 2)) + data[end:]
+            changed = data[:begin] + self._chance.choice((b"", *NASTY, data[begin:end] * 2)) + data[end:]
+            data = changed or data  # of a short one all may have been left out
         return data
 
     def pieces(self, data: bytes) -> list[bytes]:
