@@ -94,7 +94,7 @@ def _install(said: dict[str, Any], root: Root, *, dry_run: bool) -> None:
     if answers:
         _make(run.configuration(answers, root), dry_run=dry_run)
     if root.is_machine and config.database.url == LOCAL_DATABASE:
-        for _ in range(2):  # what has to be installed first is set up then
+        for _ in range(1 if dry_run else 2):  # what has to be installed first is set up then
             _make(run.postgresql(machine), dry_run=dry_run)
     if root.is_machine:
         _make([running(where, "migrate", "--config", str(run.CONFIG))], dry_run=dry_run)

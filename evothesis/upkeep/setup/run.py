@@ -42,7 +42,9 @@ def configuration(answers: Answers, root: Root) -> Iterator[Step]:
         yield from root.write(path, secret + "\n", mode=0o600)
     text = rendered(answers.document, resource("config.example.toml").read_text(encoding="utf-8"))
     yield from root.write(CONFIG, text, mode=0o640, group="evothesis")
-    port = answers.document["server"].get("port", Config().server.port)
+    if answers.config.server.tls_cert:
+        return
+    port = answers.config.server.port
     caddy = resource("packaging/Caddyfile").read_text(encoding="utf-8")
     caddy = caddy.replace("collect.example.com", answers.host).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     yield from root.write(CADDYFILE, caddy)
