@@ -60,7 +60,7 @@ def admin_application(config: Config, url: str, board: Board, *, config_path: Pa
             yield
             await exports.close()
 
-    application = web.Application(middlewares=[_answers_errors], client_max_size=0)
+    application = web.Application(middlewares=[_answers_errors], client_max_size=65_536)
     application.cleanup_ctx.append(opened)
     application.on_response_prepare.append(_finish)
     application.on_shutdown.append(_hang_up)

@@ -199,15 +199,15 @@ class Reception:
         if receipt.taken is None:
             return
         numbers, entry, refused = self.numbers, receipt.taken.entry, receipt.taken.answer["rejected"]
-        rows = len(entry.rows)
+        rows, withheld = len(entry.rows), sum(entry.withheld.values()) if entry.withheld else 0
         numbers.add(_ACCEPTED, rows)
-        numbers.observe(_BATCH, rows + len(refused))
+        numbers.observe(_BATCH, rows + len(refused) + withheld)
         if refused:
             numbers.add(_REJECTED, len(refused))
             for refusal in refused:
                 numbers.add(place(REJECTED, refusal["code"]))
-        if entry.withheld:
-            numbers.add(_WITHHELD, sum(entry.withheld.values()))
+        if withheld:
+            numbers.add(_WITHHELD, withheld)
 
     def answered(self, status: int) -> None:
         """Count a request that was answered so."""

@@ -1,8 +1,9 @@
-"""One appliance for the tests of a file, and what its operator asks."""
+"""One appliance for most tests of this folder, each of which has a site of its own; files that count have theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,21 @@ EVENTS = 25
 EVENT = {"eventType": "click", "siteId": "shop.example", "url": "https://shop.example/a", "sessionId": "s1"}
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+@contextmanager
+def filled(folder: Path, postgres_template: Path) -> Iterator[Appliance]:
     """An appliance that has stored events, refused one, seen one twice and withheld two."""
-    with running(tmp_path_factory.mktemp("admin"), postgres_template) as appliance:
+    with running(folder, postgres_template) as appliance:
         for number in range(EVENTS):
             collect(appliance.url, EVENT | {"n": number})
         collect(appliance.url, EVENT | {"n": 0})
         collect(appliance.url, EVENT | {"timestamp": "now"})
         collect(appliance.url, {"eventType": "batch", "events": [EVENT, EVENT | {"n": -1}]}, {"DNT": "1"})
         appliance.wait_until_drained()
+        yield appliance
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """The appliance that they share."""
+    with filled(tmp_path_factory.mktemp("admin"), postgres_template) as appliance:
         yield appliance

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.admin.conftest import EVENTS, filled
 from tests.admin.desk import get
 from tests.appliance import TOKEN, Appliance, eventually
 from tests.collector.client import ask, collect
 from tests.collector.shared import running
 from tests.fix_postgres import DebianPostgres
 
-EVENTS = 25  # that were stored, see conftest.py
 COUNTED = """
 select (select count(*) from events_log) as total, (select count(*) from rejected_events) as rejected,
        (select sum(duplicate) from loads)::int as duplicate, (select sum(withheld) from loads)::int as withheld
 """
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance of which nobody else asks anything: here everything is counted."""
+    with filled(tmp_path_factory.mktemp("counted"), postgres_template) as appliance:
+        yield appliance
 
 
 def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:

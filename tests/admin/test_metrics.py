@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are another package
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from evothesis.admin.metrics import GAUGES
 from evothesis.numbers import BATCH, EVENTS, METRICS, REJECTED, Board, place, places
-from tests.admin.conftest import EVENT
+from tests.admin.conftest import EVENT, filled
 from tests.admin.conftest import EVENTS as SENT
 from tests.admin.desk import change, get
 from tests.appliance import ROOT, Appliance, eventually
@@ -20,6 +23,13 @@ from tests.collector.client import collect
 NAMES = {metric.name for metric in METRICS} | {gauge.name for gauge in GAUGES}
 PARTS = re.compile(r"_(bucket|sum|count)$")  # of a histogram
 USED = re.compile(r"\bevothesis_\w+")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
+    """An appliance of which nobody else asks anything: here everything is counted."""
+    with filled(tmp_path_factory.mktemp("counted"), postgres_template) as appliance:
+        yield appliance
 
 
 def families(appliance: Appliance) -> dict[str, Metric]:

@@ -166,3 +166,4 @@ def test_end(served: Appliance) -> None:
         return message.type, socket.close_code
 
     assert (WSMsgType.CLOSE, WSCloseCode.GOING_AWAY) == connected(served, {}, use)
+    eventually(lambda: get(served, "/events/count").status == 200)  # it is started again
