@@ -1,1 +1,1 @@
-"""Usage: the ledger in, events and money out. Nothing that bills scans events, and nothing here renders."""
+"""Usage: the ledger in, events and money out. Nothing but `loss` and `check` reads events, and nothing renders."""

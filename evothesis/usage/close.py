@@ -107,7 +107,10 @@ def _check_order(connection: pg.Connection, month: Month, last: str | None) -> N
     """Each month has its own bill: none may be closed while events of one before it wait for theirs."""
     if last and str(month) < last:
         message = f"{month} was not closed before {last} was; its events stand on a later invoice"
-        raise InvoiceError(message, hint="evothesis usage --format json")
+        raise InvoiceError(
+            message,
+            hint=f"evothesis usage close --month {last} prints that one; its lines say when events were received",
+        )
     earlier = pg.one(connection, EARLIER, {"first": month.first, "last": last})["hour"]
     if earlier:
         message = f"{Month.of(earlier)} has events and is not closed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,21 @@ class Ledger:
         with psycopg.connect(self.url, row_factory=dict_row) as connection:
             return connection.execute(query.encode(), parameters).fetchall()
 
-    def command(
-        self, *arguments: str, terminal: int = subprocess.PIPE, **environment: str
+    def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        """`evothesis usage` on this database."""
+        return self._run(arguments, environment, subprocess.PIPE)
+
+    def on_terminal(self, terminal: int, *arguments: str, **environment: str) -> None:
+        """The same; it prints to this terminal."""
+        self._run(arguments, environment, terminal)
+
+    def _run(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: int
     ) -> subprocess.CompletedProcess[bytes]:
-        """`evothesis usage` on this database; it prints to the terminal, if one is given."""
         ours = {"EVOTHESIS_DATABASE_URL": self.url, "EVOTHESIS_INSTANCE": "acme", "PYTHONPATH": str(ROOT)}
         line = [sys.executable, "-m", "evothesis", "usage", *arguments]
-        environment = os.environ | ours | environment
-        return subprocess.run(line, env=environment, stdout=terminal, stderr=subprocess.PIPE, check=False)
+        variables = {**os.environ, **ours, **environment}
+        return subprocess.run(line, env=variables, stdout=output, stderr=subprocess.PIPE, check=False)
 
     def printed(self, *arguments: str, **environment: str) -> str:
         """What the command prints when all is well; nothing else may be in its way."""

@@ -90,7 +90,7 @@ def test_bars(ledger: Ledger) -> None:
     ledger.add("a", "2025-11-02", 20)
     arguments = ("--month", "2025-11", "--by", "day")
     parent, child = pty.openpty()
-    ledger.command(*arguments, COLUMNS="120", TERM="xterm", terminal=child)
+    ledger.on_terminal(child, *arguments, COLUMNS="120", TERM="xterm")
     os.close(child)
     shown = b""
     while b"total" not in shown:

@@ -11,7 +11,7 @@ from evothesis.cli.common import shown
 from evothesis.cli.usage.form import COUNTS, described, new_table, print_csv, print_wide
 from evothesis.cli.usage.page import manifests_of, page
 
-COLUMNS = ("invoice", "line", "name", "received", *COUNTS, "rate_per_thousand", "amount", "currency")
+COLUMNS = ("invoice", "line", "name", "received", *COUNTS, "quantity", "rate_per_thousand", "amount", "currency")
 
 
 class InvoiceFormat(StrEnum):
@@ -40,7 +40,7 @@ def _csv_lines(invoice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     head = {"currency": invoice["currency"]}
     for line in invoice["lines"]:
         fields = {name: line[name] for name in ("name", "rate_per_thousand", "amount")}
-        yield head | fields | {"invoice": invoice["invoice"], "line": line["kind"], "billable": line["events"]}
+        yield head | fields | {"invoice": invoice["invoice"], "line": line["kind"], "quantity": line["events"]}
     for credit in invoice["credits"]:
         yield head | {
             "invoice": credit["invoice"],
