@@ -122,5 +122,6 @@ class DrivenVisitor:
     def waiting(self) -> int:
         """Ask the page."""
         with suppress(WebDriverException):
-            return int(self._driver.execute_script(f"return {WAITING.strip()}"))
+            count: int | None = self._driver.execute_script(f"return {WAITING.strip()}")
+            return -1 if count is None else count  # Firefox knows of nothing while another page comes
         return -1
