@@ -2,7 +2,8 @@
 
 The parent maps the board before it forks. Each process has a row that nobody else writes, so that nothing is locked. It
 counts in a list of its own and copies that to its row every second: what a count costs is paid by every request. A
-process that is started again goes on with its row, so that counters never go back while `serve` runs.
+process that is started again goes on with its row, so that counters never go back while `serve` runs. Collectors of a
+`serve` of their own are read from a file in the spool, the one thing that they share with the operator's listener.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import mmap
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
+
+NAME = "collectors.numbers"
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000)
@@ -149,9 +154,10 @@ class Row:
 class Board:
     """A row for each process; made before they are forked."""
 
-    def __init__(self, rows: int) -> None:
-        """All of it is 0."""
+    def __init__(self, rows: int, *, elsewhere: Path | None = None) -> None:
+        """All of it is 0. `elsewhere` is the spool in which another `serve` shows what its collectors count."""
         self._rows = rows
+        self._elsewhere = elsewhere
         self._memory = memoryview(mmap.mmap(-1, rows * WIDTH * 8)).cast("d")
 
     def row(self, number: int) -> Row:
@@ -160,8 +166,23 @@ class Board:
 
     def total(self) -> list[float]:
         """What all of them showed, by place."""
-        numbers = self._memory.tolist()
+        elsewhere = _read(self._elsewhere) if self._elsewhere else []
+        numbers = [*self._memory.tolist(), *elsewhere]
         return [sum(numbers[first::WIDTH]) for first in range(WIDTH)]
+
+    def show(self, spool: Path) -> None:
+        """Write the total for a board elsewhere. It is news, not a record: nothing is synced."""
+        unfinished = spool / f"{NAME}.unfinished"
+        unfinished.write_bytes(array("d", self.total()).tobytes())
+        unfinished.replace(spool / NAME)
+
+
+def _read(spool: Path) -> list[float]:
+    """What was last shown; nothing when there is none, or of another version."""
+    with suppress(OSError, ValueError):
+        found = array("d", (spool / NAME).read_bytes()).tolist()
+        return found if len(found) == WIDTH else []
+    return []
 
 
 def place(counter: Counter, value: str = "") -> int:

@@ -35,6 +35,7 @@ from evothesis.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 DEMO_EXPORT_SECONDS = 300
+SHOW_SECONDS = 5
 STOP_SECONDS_MAX = 9  # systemd and people expect that all of it ends within ten
 
 
@@ -49,13 +50,10 @@ def serve(config: Config, scope: Scope) -> None:
         config = msgspec.structs.replace(config, admin=admin)
     check_parser()
     listener.tls(config.server)  # what is wrong with it is said before anything runs
-    sockets = listener.inherited()
-    for name, wanted in (("collector", config.server.port), ("admin", config.admin.port)):
-        if name in sockets and sockets[name].getsockname()[1] != wanted:
-            log.warning("systemd listens on another port than is configured.", extra={"listener": name, "port": wanted})
+    sockets = _inherited(config)
     _check_free(_listeners(config, scope, sockets))
     shared = Shared.begin(config, today()) if scope.has_collector else None
-    board = Board(collectors(config) + OTHER_ROWS)
+    board = Board(collectors(config) + OTHER_ROWS, elsewhere=None if scope.has_collector else config.spool.path)
     server = _acquire(config) if config.database.is_embedded and scope.has_loader else None
     url = server.url if server else config.database.url
     if scope.has_loader:
@@ -65,6 +63,8 @@ def serve(config: Config, scope: Scope) -> None:
     tended: list[Callable[[], object]] = [part.tend for part in (server, exporter, announcement) if part]
     if shared:
         tended.append(lambda: shared.day_key.of(today()))
+    if not scope.has_loader:
+        tended.append(_Shown(board, config.spool.path).tend)
     supervisor = Supervisor(
         programs(Stage(config, url, scope, shared, board, sockets)),
         tend=lambda: [tend() for tend in tended],
@@ -86,12 +86,36 @@ def serve(config: Config, scope: Scope) -> None:
             server.stop(max(1, STOP_SECONDS_MAX - max(0, time.monotonic() - supervisor.stopping_at)))
 
 
+def _inherited(config: Config) -> Sockets:
+    sockets = listener.inherited()
+    for name, wanted in (("collector", config.server.port), ("admin", config.admin.port)):
+        if name in sockets and sockets[name].getsockname()[1] != wanted:
+            log.warning("systemd listens on another port than is configured.", extra={"listener": name, "port": wanted})
+    return sockets
+
+
 def _acquire(config: Config) -> Postgres:
     server = Postgres(config.database.path)
     if not server.acquire():
         message = f"another process runs the PostgreSQL in {config.database.path}"
         raise EvothesisError(message, hint="is `evothesis serve` running already?")
     return server
+
+
+class _Shown:
+    """Shows what collectors count to the operator's listener of another `serve`."""
+
+    def __init__(self, board: Board, spool: Path) -> None:
+        """At once, and then now and then."""
+        self._board = board
+        self._spool = spool
+        self._due_at = time.monotonic()
+
+    def tend(self) -> None:
+        if time.monotonic() >= self._due_at:
+            self._due_at = time.monotonic() + SHOW_SECONDS
+            with suppress(OSError):  # on a full disk events are what matters
+                self._board.show(self._spool)
 
 
 class _Periodic:

@@ -141,7 +141,8 @@ def _record(
     )
     for part in ranges:
         connection.execute(RANGE, part._asdict() | {"number": frozen["number"]})
-    told = frozen | {"events": totals["events"], "billable": totals["billable"]}
-    outbox.add(connection, "invoice.closed", frozen["invoice"], told | {"amount": cost.amount, "currency": tariff.currency})
+    counted = {"events": totals["events"], "billable": totals["billable"]}
+    told = frozen | counted | {"amount": cost.amount, "currency": tariff.currency}
+    outbox.add(connection, "invoice.closed", frozen["invoice"], told)
     details = head | totals | {"amount": str(cost.amount), "number": frozen["number"], "month": str(month)}
     connection.execute(AUDIT, {"actor": actor, "action": "usage-close", "details": Jsonb(details)})

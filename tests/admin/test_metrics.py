@@ -118,6 +118,24 @@ def test_names(served: Appliance) -> None:
     } - {"evothesis_export_success_timestamp_seconds"}
 
 
+def test_elsewhere(tmp_path: Path) -> None:
+    """What the collectors of another `serve` count is added; what another version wrote is nothing."""
+    there, here = Board(1), Board(1, elsewhere=tmp_path)
+    for board, count in ((there, 3), (here, 4)):
+        row = board.row(0)
+        row.add(place(EVENTS, "accepted"), count)
+        row.publish()
+    totals = [here.total()[place(EVENTS, "accepted")]]
+    there.show(tmp_path)
+    totals.append(here.total()[place(EVENTS, "accepted")])
+    [shown] = tmp_path.iterdir()
+    for other in (shown.read_bytes() * 2, b"short"):
+        shown.write_bytes(other)
+        totals.append(here.total()[place(EVENTS, "accepted")])
+
+    assert [4, 7, 4, 4] == totals
+
+
 def test_documents() -> None:
     """docs/metrics.md explains every metric; dashboard and alerts name no other."""
     texts = {path.name: path.read_text() for path in [ROOT / "docs/metrics.md", *(ROOT / "packaging").glob("*")]}

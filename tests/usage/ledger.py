@@ -84,7 +84,7 @@ class Ledger:
 
     def printed(self, *arguments: str, **environment: str) -> str:
         """What the command prints when all is well; nothing else may be in its way."""
-        done = self.command(*arguments, terminal=subprocess.PIPE, **environment)
+        done = self.command(*arguments, **environment)
         assert (0, b"") == (done.returncode, done.stderr)
         return done.stdout.decode()  # text mode would hide how lines end
 

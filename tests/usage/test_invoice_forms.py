@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
@@ -67,7 +66,7 @@ def ledger(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def again(ledger: Ledger, form: str, **environment: str) -> str:
     """What the command prints of the closed month."""
-    done = ledger.command("close", "--month", "2025-10", "--format", form, terminal=subprocess.PIPE, **environment)
+    done = ledger.command("close", "--month", "2025-10", "--format", form, **environment)
     assert (0, b"acme-2025-10 was closed before.\n") == (done.returncode, done.stderr)
     return done.stdout.decode()
 
