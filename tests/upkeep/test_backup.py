@@ -95,6 +95,7 @@ def test_restore_then_continue(operator: Appliance, world: World) -> None:
         assert {"events": 9} == pg.one(connection, kept)
 
 
+@pytest.mark.long
 def test_restore_elsewhere(make_appliance: MakeAppliance, debian_postgres: DebianPostgres) -> None:
     """A backup of another version of PostgreSQL than ours goes into an empty database, and into one just migrated."""
     first = make_appliance({"database": {"url": debian_postgres.new_database()}}, start=False)
@@ -125,6 +126,7 @@ def test_damaged_dump(operator: Appliance, world: World) -> None:
     assert [0, 1, 2, 3, 4] == numbers(world)
 
 
+@pytest.mark.long
 def test_restore_fails(operator: Appliance, world: World) -> None:
     """When a dump cannot be restored the database is what it was."""
     operator.json("backup")
@@ -220,6 +222,7 @@ def test_bucket(offsite: Offsite, bucket: Bucket, world: World) -> None:
     assert (0, [], [0, 1, 2, 3, 4]) == (code, done["problems"], numbers(world))
 
 
+@pytest.mark.long
 def test_bucket_needs_keys(offsite: Offsite, tmp_path: Path) -> None:
     """Without the private key, or with another one, nothing is restored, and the error says what to name."""
     other = tmp_path / "other.txt"

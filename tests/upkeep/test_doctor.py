@@ -81,6 +81,7 @@ def test_wrong_key(make_appliance: MakeAppliance, database: str, bucket: Bucket)
     assert "act" == findings["bucket other"]["state"]
 
 
+@pytest.mark.long
 def test_no_database(make_appliance: MakeAppliance, own_postgres: DebianPostgres) -> None:
     """A database that is away is one finding; what can be looked at without it is."""
     url = own_postgres.new_database()
@@ -117,6 +118,7 @@ def test_unequal_books(commands: Appliance) -> None:
     assert "1 loads are billed otherwise than loaded, 1 writers stand elsewhere" == acts(findings)["books"]
 
 
+@pytest.mark.long
 def test_old_backup(commands: Appliance) -> None:
     """A backup of the day before yesterday, and a drill of last quarter, are too old."""
     commands.rows(
@@ -152,6 +154,7 @@ def test_forecast(a_day: float, days: int, free: float, state: State) -> None:
     assert state == stored.forecast(a_day, days, free).state
 
 
+@pytest.mark.long
 def test_configuration_is_named(commands: Appliance, tmp_path: Path) -> None:
     """The file that was read is named."""
     _, findings = doctor(commands)

@@ -147,6 +147,7 @@ def test_uninstall(image: Image) -> None:
     assert [] == [name for name in image.files() if "evothesis" in name]
 
 
+@pytest.mark.long
 def test_options(image: Image, tmp_path: Path) -> None:
     """A machine with one bucket needs no file of answers; the bucket's key comes from a file."""
     (tmp_path / "key").write_text(f"{SECRET}\n")

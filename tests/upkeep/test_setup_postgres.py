@@ -35,6 +35,7 @@ def test_made_once(bare: tuple[DebianPostgres, Server]) -> None:
     assert [] == list(server.steps())
 
 
+@pytest.mark.long
 def test_role_suffices(bare: tuple[DebianPostgres, Server], make_appliance: MakeAppliance) -> None:
     """With the rights of this role everything works: migrations, a backup, a drill, a restore, the doctor."""
     postgres, server = bare
@@ -50,6 +51,7 @@ def test_role_suffices(bare: tuple[DebianPostgres, Server], make_appliance: Make
     assert ["note"] == [one["state"] for one in findings if one["subject"] == "forecast"]
 
 
+@pytest.mark.long
 def test_removed(bare: tuple[DebianPostgres, Server]) -> None:
     """Database and role can be taken back, once."""
     server = bare[1]
