@@ -33,13 +33,18 @@ class Exports:
     @property
     def is_running(self) -> bool:
         """Whether the one that was started here is under way."""
-        return self._process is not None and self._process.returncode is None
+        return self._began_at is not None and self._ended_at is None
 
     async def start(self) -> None:
         """Start one; what it logs goes where this process logs. None may be running."""
-        self._began_at, self._ended_at = datetime.now(UTC), None
+        # at once: another request may come while the process is made
+        self._began_at, self._ended_at, self._process = datetime.now(UTC), None, None
         nothing = asyncio.subprocess.DEVNULL
-        self._process = await asyncio.create_subprocess_exec(*self._command, stdin=nothing, stdout=nothing)
+        try:
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=nothing, stdout=nothing)
+        except OSError:
+            self._ended_at = datetime.now(UTC)
+            raise
         self._watching = asyncio.create_task(self._watch(self._process))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
@@ -49,7 +54,7 @@ class Exports:
     async def close(self) -> None:
         """End what was started here."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process and self.is_running:
+            if self._process and self._process.returncode is None:
                 with suppress(ProcessLookupError):
                     self._process.send_signal(number)
                 with suppress(TimeoutError):
@@ -57,13 +62,13 @@ class Exports:
 
     def last(self) -> dict[str, Any] | None:
         """The last one that was started here, None when none was."""
-        if self._process is None:
+        if self._began_at is None:
             return None
         return {
             "running": self.is_running,
             "began_at": self._began_at,
             "ended_at": self._ended_at,
-            "exit_code": self._process.returncode,
+            "exit_code": self._process.returncode if self._process else None,
         }
 
     async def reach(self, config: Config) -> list[dict[str, Any]]:
