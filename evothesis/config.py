@@ -32,7 +32,8 @@ Origin = Annotated[
 SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
 DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-MailAddress = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+\Z")]
+_MAILBOX = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+"
+MailAddress = Annotated[str, Meta(pattern=rf"^{_MAILBOX}\Z")]
 Kind = Literal[
     "usage.daily",
     "usage.threshold",
@@ -195,7 +196,7 @@ class Notify(Table, frozen=True, kw_only=True):
     webhook_private: bool = False
     webhook_without: tuple[Kind, ...] = ()
     email_to: tuple[MailAddress, ...] = ()
-    email_from: MailAddress | Literal[""] = ""
+    email_from: Annotated[str, Meta(pattern=rf"^({_MAILBOX})?\Z")] = ""
     email_without: tuple[Kind, ...] = ()
     smtp_host: str = ""
     smtp_port: Port = 587
