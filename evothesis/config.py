@@ -21,6 +21,7 @@ from evothesis.setting import (
     HttpPath,
     Kind,
     MailAddress,
+    MaybeMailAddress,
     Name,
     NonNegative,
     Origin,
@@ -233,7 +234,7 @@ class Notify(Table, frozen=True, kw_only=True):
     webhook_private: bool = False
     webhook_without: tuple[Kind, ...] = ()
     email_to: tuple[MailAddress, ...] = ()
-    email_from: MailAddress | Literal[""] = ""
+    email_from: MaybeMailAddress = ""
     email_without: tuple[Kind, ...] = ()
     smtp_host: str = ""
     smtp_port: Port = 587

@@ -81,7 +81,7 @@ def _send_next(
         attempt = _send(config, channel, messages, clock())
         sent = Sent(channel, messages, attempt, [])
         for message in messages:
-            wait = pause(message.attempts + 1, attempt, random.random()) if attempt.error else None  # noqa: S311 - jitter
+            wait = pause(message.attempts + 1, attempt, random.random()) if attempt.error else None  # noqa: S311 - no secret
             if attempt.error and wait is None:
                 sent.given_up.append(message)
             next_attempt_at = clock() + wait if wait else None
