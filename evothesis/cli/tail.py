@@ -64,7 +64,7 @@ def command(
     if not token:
         message = "there is no token to ask with"
         raise ConfigurationError(message, hint="set admin.token, or name a file with --token-file")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.admin.host, settings.admin.host)  # noqa: S104 - read
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.admin.host, settings.admin.host)  # noqa: S104 - read, not bound
     url = f"http://{f'[{host}]' if ':' in host else host}:{settings.admin.port}/stream"
     tail = _Tail(url, {"Authorization": f"Bearer {token}"}, {"site": site, "type": kind, "since": since}, form)
     try:

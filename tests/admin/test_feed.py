@@ -41,7 +41,7 @@ def fill(world: World, seed: int) -> list[list[int]]:
     return numbers
 
 
-def follow(world: World, read: Callable[[Feed], Awaitable[Any]], *, cache_bytes_max: int = CACHE_BYTES_MAX) -> Any:  # noqa: ANN401 - whatever `read` returns
+def follow(world: World, read: Callable[[Feed], Awaitable[Any]], *, cache_bytes_max: int = CACHE_BYTES_MAX) -> Any:  # noqa: ANN401 - what its argument returns
     """What a reader of this world's feed makes of it."""
 
     async def main() -> Any:  # noqa: ANN401 - as above

@@ -25,7 +25,7 @@ SECONDS_MAX = 20
 
 def connected(
     appliance: Appliance, query: dict[str, str], use: Callable[[ClientWebSocketResponse], Awaitable[Any]]
-) -> Any:  # noqa: ANN401 - whatever `use` returns
+) -> Any:  # noqa: ANN401 - what its argument returns
     """What a client makes of the stream."""
 
     async def main() -> Any:  # noqa: ANN401 - as above
