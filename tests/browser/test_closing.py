@@ -1,7 +1,8 @@
 """Tabs that are closed, and browsers that are killed, at random instants: every event once.
 
 The page writes down itself what it did, on a server and not on the device: `POST /tell` after each act, synchronously.
-Closing a tab loses nothing. A browser that is killed loses what it alone knew: events that were not yet in a batch, at
+Closing a tab loses nothing of what was done before the page was told that it goes (`pagehide`): until the browser has
+done away with it its timers may go on, for nobody, and so this page stops then. A browser that is killed loses what it alone knew: events that were not yet in a batch, at
 most ten, or those of the last five seconds; and batches that neither the collector had nor the browser's disk.
 """
 
@@ -43,6 +44,7 @@ ACTS = """<button id="act">Act</button>
     try { request.send(`${location.pathname} ${n}`) } catch { clearInterval(acting) }
   };
   const acting = setInterval(act, 100);
+  addEventListener('pagehide', () => clearInterval(acting));
 </script>"""
 
 Act = tuple[str, int]
