@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ access_key_id = "key-id"
 secret_access_key = "a secret of the bucket"
 """
 SECRET = "a secret of the bucket"
+QUESTIONS = [
+    (b"Name of the client", "acme"),
+    (b"Host name of the collector", "collect.example.com"),
+    (b"or file:PATH)", "s3://bucket/web"),
+    (b"Region", "eu-central-1"),
+    (b"Endpoint", ""),
+    (b"Access key id", "key-id"),
+    (b"Secret access key", SECRET),
+]
 MACHINE = Machine(2 * GIGABYTE, 2, 40 * GIGABYTE)
 
 
@@ -165,20 +175,24 @@ def test_asks(image: Image) -> None:
     """On a terminal it asks for what was not said; a key is not shown."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "evothesis", "init", "--root", str(image.root)]
-    with subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=follower, stdout=follower, stderr=follower
-    ) as process:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    said = b""
+    with subprocess.Popen(command, env=environment, stdin=follower, stdout=follower, stderr=follower) as process:
         os.close(follower)
-        said = b""
-        answers = iter(["acme", "collect.example.com", "s3://bucket/web", "eu-central-1", "", "key-id", SECRET])
         try:
-            while part := os.read(leader, 4096):
-                said += part
-                if part.rstrip().endswith((b":", b"]:")):
-                    os.write(leader, next(answers).encode() + b"\n")
-        except OSError:  # the program has ended, and its terminal with it
+            for question, answer in QUESTIONS:
+                unread = b""
+                while question not in unread or not unread.rstrip().endswith(b":"):
+                    unread += os.read(leader, 4096)
+                said += unread
+                os.write(leader, answer.encode() + b"\n")
+            with suppress(OSError):  # the program has ended, and its terminal with it
+                while part := os.read(leader, 4096):
+                    said += part
+            code = process.wait(30)
+        finally:
+            process.kill()
             os.close(leader)
-        code = process.wait(30)
 
     assert (0, True) == (code, b"The tag, for every page" in said), said
     assert SECRET.encode() not in said
