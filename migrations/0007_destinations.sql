@@ -25,8 +25,3 @@ create table removed (
   removed_at timestamptz not null default now(),
   primary key (writer, segment_no)
 );
-
--- What a destination gets of a chunk, as it was configured when the delivery was planned; {} is everything. And what
--- the guide in its bucket tells of.
-alter table deliveries add column selection jsonb not null default '{}';
-alter table destinations add column selection jsonb not null default '{}';
