@@ -28,18 +28,18 @@ ERROR_LENGTH_MAX = 1_000
 
 TOLD = "select max(key) as day from outbox where kind = 'usage.daily'"
 DAYS = """
-select usage_day, sum(accepted)::bigint as events from usage_ledger
+select usage_day, sum(accepted)::bigint as events from usage_counts
  where usage_day between %(first)s and %(last)s group by usage_day
 """
 SITES = """
-select site_id, sum(accepted)::bigint as events from usage_ledger where usage_day = %(day)s
+select site_id, sum(accepted)::bigint as events from usage_counts where usage_day = %(day)s
  group by site_id having sum(accepted) > 0 order by events desc, site_id
 """
 SILENT = """
 -- sites that had events on each of the days before, enough of them, and none on this one
 select site_id, round(sum(events) / %(days)s)::bigint as usual_events
   from (
-    select site_id, usage_day, sum(accepted)::bigint as events from usage_ledger
+    select site_id, usage_day, sum(accepted)::bigint as events from usage_counts
      where usage_day between %(first)s and %(day)s group by site_id, usage_day
   ) by_day
  group by site_id

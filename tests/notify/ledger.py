@@ -12,6 +12,10 @@ ENTRY = """
 insert into usage_ledger (writer, segment_no, site_id, usage_day, accepted, bots)
 values (1, %(segment_no)s, %(site)s, %(day)s, %(accepted)s, %(bots)s)
 """
+POSITION = """
+insert into writers (writer, next_segment_no) values (1, %(segment_no)s + 1)
+on conflict (writer) do update set next_segment_no = excluded.next_segment_no
+"""
 WAITING_LOAD = """
 insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at,
                    accepted, duplicate, rejected, withheld, damaged, bytes, loaded_at)
@@ -43,7 +47,9 @@ class Ledger:
     def add(self, site: str, day: date, accepted: int, bots: int = 0) -> None:
         """What a load counted for a site."""
         entry = {"segment_no": next(self._segment_numbers), "site": site, "day": day}
-        self.connection.execute(ENTRY, entry | {"accepted": accepted, "bots": bots})
+        with self.connection.transaction():
+            self.connection.execute(ENTRY, entry | {"accepted": accepted, "bots": bots})
+            self.connection.execute(POSITION, entry)
 
     def add_days(self, site: str, last: date, accepted: list[int]) -> None:
         """What was counted on days in a row, up to `last`."""
@@ -52,7 +58,7 @@ class Ledger:
 
     def wait_for_export(self, at: datetime, events: int) -> None:
         """A load that no destination has."""
-        self.connection.execute("insert into writers (writer, next_segment_no) values (1, 1)")
+        self.connection.execute("insert into writers (writer, next_segment_no) values (1, 1) on conflict do nothing")
         self.connection.execute(WAITING_LOAD, {"at": at, "events": events})
 
     def fail_export(self, failures: int, succeeded_at: datetime | None = None) -> None:
