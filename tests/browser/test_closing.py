@@ -2,8 +2,9 @@
 
 The page writes down itself what it did, on a server and not on the device: `POST /tell` after each act, synchronously.
 Closing a tab loses nothing of what was done before the page was told that it goes (`pagehide`): until the browser has
-done away with it its timers may go on, for nobody, and so this page stops then. A browser that is killed loses what it alone knew: events that were not yet in a batch, at
-most ten, or those of the last five seconds; and batches that neither the collector had nor the browser's disk.
+done away with it its timers may go on, for nobody, and so this page stops then. A browser that is killed loses what it
+alone knew: events that were not yet in a batch, at most ten, or those of the last five seconds; and batches that
+neither the collector had nor the browser's disk.
 """
 
 from __future__ import annotations
