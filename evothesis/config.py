@@ -289,6 +289,6 @@ class Config(Table, frozen=True, kw_only=True):
     database: Database = Database()
     export: Export = Export()
     usage: Usage = Usage()
-    notify: Notify = Notify()
     backup: Backup = Backup()
+    notify: Notify = Notify()
     log: Logging = Logging()

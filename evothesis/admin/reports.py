@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from evothesis import pg
 from evothesis.admin.access import AccessError
 from evothesis.admin.desk import Asked, answer
 from evothesis.admin.query import Name, Query, QueryError, parse
@@ -17,6 +18,7 @@ from evothesis.admin.tokens import record
 from evothesis.errors import ConfigurationError
 from evothesis.exporter.lock import is_running
 from evothesis.exporter.status import status
+from evothesis.usage.forecast import forecast
 from evothesis.usage.meter import Group, Month
 from evothesis.usage.report import report
 
@@ -99,7 +101,12 @@ async def usage(asked: Asked) -> web.Response:
         code = "month_invalid"
         raise QueryError(code, f"month: {error}") from error
     config = asked.desk.config
-    return answer(await asked.desk.report(lambda connection: report(connection, config, month, query.by)))
+
+    def made(connection: pg.Connection) -> dict[str, Any]:
+        expected = forecast(connection, config.usage, month, now=datetime.now(UTC))
+        return report(connection, config, month, query.by) | {"forecast": expected}
+
+    return answer(await asked.desk.report(made))
 
 
 async def sites(asked: Asked) -> web.Response:

@@ -19,7 +19,9 @@ SHOP, BLOG = "shop.example", "blog.example"
 PEOPLE, BOTS, WITHHELD, UNUSABLE = 640, 70, 5, 3
 
 STORED = """
-select site_id, to_char(created_at, 'YYYY-MM') as month, count(*) as rows from events_log group by 1, 2 order by 1, 2
+select site_id, to_char(created_at, 'YYYY-MM') as month, count(*) as rows,
+       count(*) filter (where is_bot) as bots, count(*) filter (where not is_bot) as billable
+  from events_log group by 1, 2 order by 1, 2
 """
 
 
@@ -61,11 +63,13 @@ def test_bill(appliance: Appliance) -> None:
     }
     assert expected == {name: bill[name] for name in expected} == {name: found[name] for name in expected}
     sites = [
-        {"site_id": BLOG, "month": str(month), "rows": BOTS},
-        {"site_id": SHOP, "month": str(month), "rows": PEOPLE},
+        {"site_id": BLOG, "month": str(month), "rows": BOTS, "bots": BOTS, "billable": 0},
+        {"site_id": SHOP, "month": str(month), "rows": PEOPLE, "bots": 0, "billable": PEOPLE},
     ]
     invoiced = [
-        {"site_id": site["site_id"], "month": site["received"], "rows": site["events"]} for site in found["sites"]
+        {"site_id": site["site_id"], "month": site["received"], "rows": site["events"]}
+        | {name: site[name] for name in ("bots", "billable")}
+        for site in found["sites"]
     ]
     assert sites == totals == appliance.rows(STORED) == invoiced
     assert [{"destination": "client", "first": 1, "last": 1, "complete": True}] == found["manifests"]

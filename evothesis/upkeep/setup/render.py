@@ -39,7 +39,7 @@ def _lines(table: dict[str, Any], place: str, comments: dict[str, str]) -> Itera
         comment = f" # {comments[path]}" if comments.get(path) else ""
         for part in value if isinstance(value, list) else [value]:
             own = [key for key, setting in part.items() if not _is_table(setting)]
-            if own:
+            if own or not part:  # an empty one is a value
                 yield from ("", f"{f'[[{path}]]' if isinstance(value, list) else f'[{path}]'}{comment}")
             yield from _lines(part, f"{path}.", comments)
 
