@@ -21,13 +21,12 @@ def command(*arguments: str) -> None:
 
 
 def fill(disk: Path) -> None:
-    """Take all room that is left, nearly all of it at once: others make room when they see that it gets scarce."""
-    with (disk / "filler").open("ab", buffering=0) as file:
-        with suppress(OSError):
-            os.posix_fallocate(file.fileno(), 0, file.seek(0, os.SEEK_END) + shutil.disk_usage(disk).free)
-        with suppress(OSError):
-            while True:
-                file.write(bytes(4096))
+    """Take all room that is left, all of it at once: others make room when they see that it gets scarce."""
+    with (disk / "filler").open("ab") as file:
+        while room := shutil.disk_usage(disk).free:
+            with suppress(OSError):  # others wrote meanwhile
+                os.posix_fallocate(file.fileno(), 0, file.seek(0, os.SEEK_END) + room)
+                return
 
 
 def free(disk: Path) -> None:
