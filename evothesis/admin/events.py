@@ -13,16 +13,19 @@ from evothesis.admin.query import Hour, Name, Query, QueryError, moment, parse
 from evothesis.admin.recent import Place, Wanted, recent_events, rejected_events
 
 COUNT = """
--- the ledger has every stored event, also those whose partitions are gone
 select coalesce(sum(accepted), 0)::bigint as total, coalesce(sum(duplicate), 0)::bigint as duplicate,
        coalesce(sum(rejected), 0)::bigint as rejected, coalesce(sum(withheld), 0)::bigint as withheld,
        coalesce(sum(bots), 0)::bigint as bots
+"""
+ALL = """
+-- the ledger, and so its sums, has every stored event, also those whose partitions are gone
+  from usage_counts where (%(site)s::text is null or site_id = %(site)s)
+"""
+WITHIN = """
   from usage_ledger u
  where (%(site)s::text is null or site_id = %(site)s)
    and (%(from)s::timestamptz is null or usage_day >= (%(from)s::timestamptz at time zone 'UTC')::date)
    and (%(to)s::timestamptz is null or usage_day <= (%(to)s::timestamptz at time zone 'UTC')::date)
-"""
-WITHIN = """
    -- a segment lies within one hour, and its load says which
    and exists (select from loads l where l.writer = u.writer and l.segment_no = u.segment_no
                   and (%(from)s::timestamptz is null or l.hour >= %(from)s)
@@ -83,7 +86,7 @@ async def count(asked: Asked) -> web.Response:
     if begin and end and end <= begin:
         code, message = "to_invalid", "to: it is not behind `from`"
         raise QueryError(code, message)
-    statement = COUNT + WITHIN if begin or end else COUNT
+    statement = COUNT + (WITHIN if begin or end else ALL)
     async with asked.desk.connections.connection() as connection:
         cursor = await connection.execute(statement, {"site": query.site, "from": begin, "to": end})
         return answer(await cursor.fetchone())
