@@ -74,7 +74,7 @@ class Loading:
 
     def __init__(self, ledger: Ledger, chance: random.Random) -> None:
         """It is the first moment of the first month."""
-        self.now = datetime(FIRST.year, FIRST.number, 1, tzinfo=UTC)
+        self.now = self._began = datetime(FIRST.year, FIRST.number, 1, tzinfo=UTC)
         self._ledger = ledger
         self._chance = chance
 
@@ -83,7 +83,8 @@ class Loading:
         self.now += timedelta(days=self._chance.uniform(0, 12))
         late = timedelta(days=self._chance.choice([0, 0, 0, self._chance.uniform(0, 14)]))
         sites = {site: {"accepted": self._chance.randrange(50), "bots": 1} for site in self._chance.sample("abcdef", 2)}
-        load(connection, self.now - late, sites, self._chance.choice(WRITERS))
+        # none of a month before the first, which would have to be closed first
+        load(connection, max(self._began, self.now - late), sites, self._chance.choice(WRITERS))
 
     @contextmanager
     def running(self) -> Iterator[None]:
