@@ -22,6 +22,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("evothesis")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that mostly wait: in the end they would keep one worker busy, and the others idle."""
+    waiting = {item.path for item in items if item.get_closest_marker("crash")}
+    driving = {item.path for item in items if item.get_closest_marker("browser")}
+    items.sort(key=lambda item: (item.path not in waiting, item.path not in driving))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests recorded."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):

@@ -133,9 +133,12 @@ def folder() -> Iterator[Path]:
 
 
 # PostgreSQL refuses root, so that the two go different ways
-@pytest.fixture(params=["root", "nobody"] if os.geteuid() == 0 else ["ourselves"])
+OWNERS = ["root", "nobody"] if os.geteuid() == 0 else ["ourselves"]
+
+
+@pytest.fixture(params=OWNERS[-1:])
 def place(request: pytest.FixtureRequest, folder: Path) -> Place:
-    """An empty place of root's and one of somebody else's; of ours alone where the tests are not run by root."""
+    """An empty place, of nobody's or with OWNERS of root's too; of ours where the tests are not run by root."""
     return Place(folder / "place", NOBODY if request.param == "nobody" else os.geteuid())
 
 
@@ -146,6 +149,7 @@ def filled_place(place: Place, postgres_template: Path) -> Place:
     return place
 
 
+@pytest.mark.parametrize("place", OWNERS, indirect=True)
 def test_command_alone(place: Place) -> None:
     """A command makes the cluster, runs the server as long as it needs it, and leaves nobody else a way in."""
     first, second = place.run("migrate"), place.run("migrate", "--check")
@@ -183,6 +187,7 @@ def test_killed_postmaster(filled_place: Place) -> None:
 
 
 @pytest.mark.crash
+@pytest.mark.parametrize("place", OWNERS, indirect=True)
 def test_killed_parent(filled_place: Place) -> None:
     """When `serve` is killed nothing outlives it for long, and the next one finds every row."""
     with filled_place.serving() as server:
