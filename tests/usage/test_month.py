@@ -188,8 +188,8 @@ def test_closed_or_not(ledger: Ledger) -> None:
     after, found = ledger.printed(*months), json.loads(ledger.printed(*months, "--format", "json"))
 
     command = "evothesis usage close --month 2025-11"
-    assert f"2025-11 is over and not closed; to close it: {command}" == before.splitlines()[-1]
-    assert f"acme-2025-11 is its invoice; to print it: {command}" == after.splitlines()[-1]
+    assert f"Not closed; to close it: {command}" == before.splitlines()[-1]
+    assert f"Invoice acme-2025-11; to print it: {command}" == after.splitlines()[-1]
     assert "acme-2025-11" == found["invoice"]
 
 

@@ -89,8 +89,8 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if lost is not None:
         _add_loss(result, lost)
     {UsageFormat.TABLE: _print_table, UsageFormat.JSON: _print_json, UsageFormat.CSV: _print_csv}[form](result)
-    if form is UsageFormat.TABLE and now >= chosen.end and result["events"]:
-        state = f"{closed} is its invoice; to print it" if closed else f"{chosen} is over and not closed; to close it"
+    if form is UsageFormat.TABLE and now >= chosen.end and result["events"] and not other:
+        state = f"Invoice {closed}; to print it" if closed else "Not closed; to close it"
         print(f"{state}: evothesis usage close --month {chosen}")
 
 
