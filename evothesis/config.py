@@ -203,7 +203,7 @@ class Usage(Table, frozen=True, kw_only=True):
         amounts = [("minimum", self.minimum), *(("add_ons", add_on.amount) for add_on in self.add_ons)]
         for name, money in [*rates, *amounts]:
             if not money.is_finite() or not 0 <= money < MONEY_MAX:
-                message = f"{name}: {money} is no price; it must be 0 or more"
+                message = f"{name}: {money} is no price; it must be 0 or more, and below {MONEY_MAX:,}"
                 raise ValueError(message)
         for name, money in amounts:
             if money % unit(self.currency):

@@ -155,13 +155,6 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
         "[[export.destination]]\nstorage_class = 'DEEP_ARCHIVE'",
         "[usage]\nrate_per_thousand = 'cheap'",
         "[usage]\ncurrency = 'usd'",
-        "[usage]\nbillable = 'bots'",
-        "[usage]\ntiers = [{ above = 0, rate_per_thousand = '1' }]",
-        "[usage]\ntiers = [{ above = 5, rate_per_thousand = '-1' }]",
-        "[usage]\ntiers = [{ above = 5, rate_per_thousand = '2' }, { above = 5, rate_per_thousand = '1' }]",
-        "[usage]\nminimum = '0.005'",
-        "[usage]\nadd_ons = [{ name = 'Compliance', amount = 'nan' }]",
-        "[usage]\nadd_ons = [{ name = '', amount = '1' }]",
         "# two lines\ninstance = 'Not A Name'",
         "# two lines\nserver = 3",
     ],
@@ -169,14 +162,6 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
 def test_wrong_value(file: File, text: str) -> None:
     """A value of the wrong kind is an error that names its line."""
     assert "config.toml:2" == file.place(text)
-
-
-def test_rate_is_money(file: File) -> None:
-    """A rate is finite, is not negative, and keeps its digits, also when it was written as a number."""
-    refused = [file.error(f"[usage]\nrate_per_thousand = '{rate}'")[0] for rate in ("nan", "inf", "-0.01")]
-
-    assert 3 == sum(": rate_per_thousand: " in message for message in refused)
-    assert Decimal("0.1") == file.load("[usage]\nrate_per_thousand = 0.1").usage.rate_per_thousand
 
 
 def test_wrong_value_in_second_destination(file: File) -> None:

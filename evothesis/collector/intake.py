@@ -6,10 +6,9 @@ The order of the steps: decode, privacy, parse, signals, enrichment, format.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -31,6 +30,7 @@ from evothesis.collector.decode import (
 from evothesis.collector.parse import IDENTIFIER_LENGTH_MAX, parse, site_of
 from evothesis.collector.policy import Policy
 from evothesis.collector.privacy import Rules
+from evothesis.collector.steps import Steps, completed
 from evothesis.event import Entry, Event, Json, Rejected, Row, encode_json, rejected_row, row, shared_columns
 
 EVENTS_AT_ONCE = 50  # of which each may cost what five sound ones do, because it is refused
@@ -79,9 +79,6 @@ class Taken(NamedTuple):
     answer: dict[str, Any]
 
 
-Steps = Generator[None, None, Taken]
-
-
 class _Refusal(NamedTuple):
     position: int
     code: str
@@ -97,20 +94,11 @@ def take(request: Request, policy: Policy, *, salt: bytes) -> Taken:
     return completed(taking(request, policy, salt=salt))
 
 
-def taking(request: Request, policy: Policy, *, salt: bytes) -> Steps:
+def taking(request: Request, policy: Policy, *, salt: bytes) -> Steps[Taken]:
     """`take` in steps."""
     found = opened(request, policy)
     yield
     return (yield from judging(found, policy, salt=salt))
-
-
-def completed(steps: Steps) -> Taken:
-    """All steps at once."""
-    try:
-        while True:
-            next(steps)
-    except StopIteration as end:
-        return cast(Taken, end.value)
 
 
 def opened(request: Request, policy: Policy) -> Opened:
@@ -119,13 +107,14 @@ def opened(request: Request, policy: Policy) -> Opened:
     return Opened(request, decode(data), policy.rules.needs_care(data))  # nearly none does
 
 
-def judging(opened: Opened, policy: Policy, *, salt: bytes) -> Steps:
-    """What is kept of a request's events, in a step for each. Takes long when `opened.is_costly`."""
+def judging(opened: Opened, policy: Policy, *, salt: bytes) -> Steps[Taken]:
+    """What is kept of a request's events, in a step for each and more for large ones. Long when `opened.is_costly`."""
     request, (members, inherited, extra), careful = opened
     rules = policy.rules
-    request = request._replace(page=rules.cleaned_text(request.page))  # it may name the site
+    page = yield from rules.cleaning_text(request.page)  # it may name the site
+    request = request._replace(page=page)
     if careful:
-        _clean(inherited, rules)
+        yield from _clean(inherited, rules)
     anonymous = request.refuses and policy.privacy.signals == "anonymise"
     if anonymous:
         inherited.session_id = inherited.visitor_id = None
@@ -134,7 +123,7 @@ def judging(opened: Opened, policy: Policy, *, salt: bytes) -> Steps:
     for position, sent in enumerate(members):
         member = merged(sent, extra) if extra else sent
         try:
-            raw = _kept(member, rules, careful=careful, anonymous=anonymous)
+            raw = yield from _kept(member, rules, careful=careful, anonymous=anonymous)
             event = parse(raw, inherited, received_at=request.received_at, page=request.page)
             _demand(policy.sites, event.site_id)
             events.append(event)
@@ -145,12 +134,12 @@ def judging(opened: Opened, policy: Policy, *, salt: bytes) -> Steps:
         withheld = Counter(event.site_id for event in events)
         entry = Entry(request.received_at, [], [], dict(withheld))
         return Taken(entry, {"accepted": 0, "duplicate": 0, "rejected": [], "withheld": withheld.total()})
-    rows = _rows(request, policy, events, salt=salt, anonymous=anonymous)
+    rows = yield from _rows(request, policy, events, salt=salt, anonymous=anonymous)
     listed = []
     for refusal in refusals:
         # anybody can make up sites: what is no site of ours is counted, and its name is kept nowhere
         if refusal.code != SITE_NOT_ALLOWED:
-            rejected = _rejected(refusal, inherited, request, rules, anonymous=anonymous)
+            rejected = yield from _rejected(refusal, inherited, request, rules, anonymous=anonymous)
             if rejected.site_id is None or policy.sites.has(rejected.site_id):
                 listed.append(rejected)
         yield
@@ -169,7 +158,7 @@ def _demand(sites: Allowed, site: str) -> None:
         raise EventError(code=SITE_NOT_ALLOWED, message="events of this site are not taken")
 
 
-def _kept(member: bytes, rules: Rules, *, careful: bool, anonymous: bool) -> bytes:
+def _kept(member: bytes, rules: Rules, *, careful: bool, anonymous: bool) -> Steps[bytes]:
     """An event as it may be kept.
 
     Whether it is written anew depends on its own bytes alone, so that a retry in another batch is the same event.
@@ -178,7 +167,7 @@ def _kept(member: bytes, rules: Rules, *, careful: bool, anonymous: bool) -> byt
         raise EventError(code="event_too_large", message=f"an event may have {EVENT_BYTES_MAX} bytes")
     if not (needs_look(member) or anonymous or (careful and rules.needs_care(member))):
         return member
-    value = rules.cleaned(rewritten(member))
+    value = yield from rules.cleaning(rewritten(member))
     return encode_json(_without_person(value) if anonymous else value)
 
 
@@ -188,11 +177,11 @@ def _without_person(value: Json) -> Json:
     return {name: part for name, part in value.items() if name not in ("sessionId", "visitorId")}
 
 
-def _rows(request: Request, policy: Policy, events: list[Event], *, salt: bytes, anonymous: bool) -> list[Row]:
+def _rows(request: Request, policy: Policy, events: list[Event], *, salt: bytes, anonymous: bool) -> Steps[list[Row]]:
     agent = peer = None
     if not anonymous:
         peer = request.peer
-        kept = policy.rules.cleaned_text(request.user_agent)
+        kept = yield from policy.rules.cleaning_text(request.user_agent)
         agent = kept[:USER_AGENT_LENGTH_MAX] if kept else None  # cut last: half an e-mail address would not be found
     shared = shared_columns(
         created_at=request.received_at.isoformat(),
@@ -201,15 +190,20 @@ def _rows(request: Request, policy: Policy, events: list[Event], *, salt: bytes,
     )
     said = request.user_agent
     sender = policy.enricher.sender(said[:USER_AGENT_LENGTH_MAX] if said else None, agent, peer)
-    return [row(event, shared, policy.enricher.columns(sender, event), is_bot=sender.is_bot) for event in events]
+    rows = []
+    for event in events:
+        rows.append(row(event, shared, policy.enricher.columns(sender, event), is_bot=sender.is_bot))
+        yield
+    return rows
 
 
-def _clean(inherited: Inherited, rules: Rules) -> None:
+def _clean(inherited: Inherited, rules: Rules) -> Steps[None]:
     """What a batch says for its events, as if each of them said it."""
     names = {"sessionId": "session_id", "visitorId": "visitor_id", "siteId": "site_id", "url": "url", "path": "path"}
     said = {name: getattr(inherited, column) for name, column in names.items()}
     # PostgreSQL's text cannot hold NUL; see `rewritten`
-    cleaned = rules.cleaned({name: text.replace("\0", "\ufffd") if text else text for name, text in said.items()})
+    kept = {name: text.replace("\0", "\ufffd") if text else text for name, text in said.items()}
+    cleaned = yield from rules.cleaning(kept)
     for name, column in names.items():
         setattr(inherited, column, cleaned[name])
 
@@ -222,16 +216,20 @@ def _readable(member: bytes) -> Json:
     return None
 
 
-def _rejected(refusal: _Refusal, inherited: Inherited, request: Request, rules: Rules, *, anonymous: bool) -> Rejected:
+def _rejected(
+    refusal: _Refusal, inherited: Inherited, request: Request, rules: Rules, *, anonymous: bool
+) -> Steps[Rejected]:
     value = _readable(refusal.member)
     if anonymous:
         value = _without_person(value)
     said = value.get("siteId") if isinstance(value, dict) else None
     site = said if isinstance(said, str) else inherited.site_id or site_of(request.page)
+    kept_site = yield from rules.cleaning_text(site)
+    kept = yield from rules.cleaning(value)
     return rejected_row(
         created_at=request.received_at.isoformat(),
-        site_id=(rules.cleaned_text(site) or "")[:IDENTIFIER_LENGTH_MAX] or None,
+        site_id=(kept_site or "")[:IDENTIFIER_LENGTH_MAX] or None,
         code=refusal.code,
         message=refusal.message,
-        event=msgspec.json.encode(rules.cleaned(value)).decode()[:REJECTED_LENGTH_MAX],
+        event=msgspec.json.encode(kept).decode()[:REJECTED_LENGTH_MAX],
     )

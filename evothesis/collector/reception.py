@@ -24,6 +24,7 @@ from evothesis.collector.decode import BODY_BYTES_MAX, EnvelopeError
 from evothesis.collector.limits import Limiter, address_prefix
 from evothesis.collector.policy import Policy
 from evothesis.collector.privacy.day_key import KEY_BYTES, DayKey
+from evothesis.collector.steps import Steps, completed
 from evothesis.config import Config
 from evothesis.errors import SpoolError
 from evothesis.event import Entry, encode_entry
@@ -181,10 +182,10 @@ class Reception:
         if opened.is_costly:
             return self._take_aside(steps, len(body))
         receipt = Receipt()
-        receipt.durable = self._keep(intake.completed(steps), receipt)
+        receipt.durable = self._keep(completed(steps), receipt)
         return receipt
 
-    def _take_aside(self, steps: intake.Steps, size_bytes: int) -> Receipt:
+    def _take_aside(self, steps: Steps[intake.Taken], size_bytes: int) -> Receipt:
         """Let others be handled meanwhile."""
         receipt = Receipt()
         receipt.durable = asyncio.ensure_future(self._kept(self._aside.do(steps, size_bytes=size_bytes), receipt))

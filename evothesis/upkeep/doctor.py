@@ -11,6 +11,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -24,7 +25,7 @@ from evothesis.exporter.manifest import LATEST
 from evothesis.exporter.prepare import README, readme
 from evothesis.exporter.status import Status, status
 from evothesis.exporter.store import store
-from evothesis.upkeep import machine, stored
+from evothesis.upkeep import billing, machine, stored
 from evothesis.upkeep.finding import Finding, State, act, note, ok
 
 LAG_SECONDS_MAX = 6 * 3600
@@ -75,6 +76,9 @@ def _database(config: Config) -> Iterator[Finding]:
         yield found
         if found.state is State.OK:
             yield stored.books(connection)
+            now = datetime.now(UTC)
+            yield from billing.ledger(connection, now.date())
+            yield billing.invoices(connection, now)
             yield from stored.growth(connection, config)
             yield from stored.backups(connection)
             for line in status(config, connection):

@@ -21,6 +21,7 @@ from evothesis.usage.pricing import billable, price
 from evothesis.usage.report import printed
 
 LOCK = "lock table invoices in share row exclusive mode"
+LAST_MONTH = "select to_char(max(month), 'YYYY-MM') as month from invoices where corrects is null"
 LAST = """
 select (select max(number) from invoices) as number, to_char(max(month), 'YYYY-MM') as month,
        coalesce(bool_or(month = %(first)s), false) as is_closed
@@ -111,10 +112,20 @@ def _check_order(connection: pg.Connection, month: Month, last: str | None) -> N
             message,
             hint=f"evothesis usage close --month {last} prints that one; its lines say when events were received",
         )
-    earlier = pg.one(connection, EARLIER, {"first": month.first, "last": last})["hour"]
+    earlier = _earlier(connection, month, last)
     if earlier:
-        message = f"{Month.of(earlier)} has events and is not closed"
-        raise InvoiceError(message, hint=f"first evothesis usage close --month {Month.of(earlier)}")
+        message = f"{earlier} has events and is not closed"
+        raise InvoiceError(message, hint=f"first evothesis usage close --month {earlier}")
+
+
+def to_close(connection: pg.Connection, month: Month) -> Month | None:
+    """The first month before this one that has events, and could be closed."""
+    return _earlier(connection, month, pg.one(connection, LAST_MONTH)["month"])
+
+
+def _earlier(connection: pg.Connection, month: Month, last: str | None) -> Month | None:
+    hour = pg.one(connection, EARLIER, {"first": month.first, "last": last})["hour"]
+    return Month.of(hour) if hour else None
 
 
 def _record(

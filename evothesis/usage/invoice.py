@@ -16,6 +16,7 @@ select number, name as invoice, instance, to_char(month, 'YYYY-MM') as month, cl
        duplicates, bots, rejected, withheld, amount, currency, tariff, lines, sites
   from invoices where month = %(month)s and corrects is null
 """
+NAME = "select name from invoices where month = %(month)s and corrects is null"
 CREDITS = """
 select number, name as invoice, amount, reason, closed_at, closed_by
   from invoices where corrects = %(number)s order by number
@@ -48,6 +49,12 @@ select destination, min(manifest) as first, max(manifest) as last,
  group by destination
  order by destination
 """
+
+
+def name(connection: pg.Connection, month: Month) -> str | None:
+    """That of a closed month's invoice."""
+    row = connection.execute(NAME, {"month": month.first}).fetchone()
+    return row["name"] if row else None
 
 
 def invoice(connection: pg.Connection, month: Month) -> dict[str, Any]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Generator
 
-from evothesis.collector.aside import PATIENCE_SECONDS, WAITING_BYTES_MAX, WAITING_MAX, Aside
+from evothesis.collector.aside import PATIENCE_SECONDS, TURN_SECONDS, WAITING_BYTES_MAX, WAITING_MAX, Aside
 from evothesis.collector.decode import EnvelopeError
+from evothesis.collector.steps import Steps
 
-Steps = Generator[None, None, str]
 
-
-def steps(name: str, count: int, done: list[str], seconds: float = 0.0) -> Steps:
+def steps(name: str, count: int, done: list[str], seconds: float = 0.0) -> Steps[str]:
     """So many steps, each of which takes the processor for that long."""
     for _ in range(count):
         until = time.thread_time() + seconds
@@ -24,7 +22,7 @@ def steps(name: str, count: int, done: list[str], seconds: float = 0.0) -> Steps
     return name
 
 
-def endless(made: list[float]) -> Steps:
+def endless(made: list[float]) -> Steps[str]:
     """Steps without an end, and the processor's time that they have had."""
     began = time.thread_time()
     while True:
@@ -32,14 +30,14 @@ def endless(made: list[float]) -> Steps:
         yield
 
 
-def until_told(told: threading.Event) -> Steps:
+def until_told(told: threading.Event) -> Steps[str]:
     """A step that keeps the thread until it is told to let go."""
     told.wait()
     yield
     return "told"
 
 
-def failing() -> Steps:
+def failing() -> Steps[str]:
     """A step that fails."""
     yield
     message = "no"
@@ -75,6 +73,22 @@ def test_small_overtakes() -> None:
     *first, last = asyncio.run(main())
     assert {"small 0", "small 1", "small 2"} == set(first)
     assert "large" == last
+
+
+def test_loop_goes_round() -> None:
+    """While the loop does not come round, though it computes nothing, no more than a turn of work is done."""
+
+    async def main() -> float:
+        aside, made = Aside(), [0.0]
+        job = aside.do(endless(made), size_bytes=1)
+        await asyncio.sleep(10 * TURN_SECONDS)
+        before = made[-1]
+        time.sleep(60 * TURN_SECONDS)  # noqa: ASYNC251 - the loop stands still
+        after = made[-1]
+        job.cancel()
+        return after - before
+
+    assert asyncio.run(main()) < 3 * TURN_SECONDS
 
 
 def test_too_many() -> None:

@@ -1,4 +1,7 @@
-"""Stalls: bodies that cost most, sent by several at a time, and how long one request beside them waits for the loop."""
+"""Stalls: bodies that cost most, sent by several at a time, and how long one request beside them waits for the loop.
+
+It waits for other programs, too. So a stall is the time for which it waits and its collector computes.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ from tests.collector.hostile.json_text import named, nested
 from tests.collector.shared import running
 from tests.collector.test_connection import answers, connect, post, statuses
 from tests.collector.test_hostile import exchange, request
+from tests.processes import cpu_seconds
 
 ATTACKERS = 6
-WAIT_SECONDS_MAX = 1.5  # what is judged on the loop makes it wait for the sum of all
+STALL_SECONDS_MAX = 0.05
 PAUSE_SECONDS = 0.002
 
 # what the rules of privacy have to look at most closely, for each byte
@@ -73,32 +77,33 @@ def chunks() -> bytes:
 def test_stall(single: Appliance, case: Case, record_property: Callable[[str, object], None]) -> None:
     """A request beside six that cost most does not wait for them, and each of those gets its answer."""
     sent = [request(case, f"stall-{n}.example", "plain", "/collect") for n in range(ATTACKERS)]
-    wait, said = longest_wait(single, sent)
+    stall, said = longest_stall(single, sent)
 
-    record_property(f"longest wait beside {case.name}, ms", round(wait * 1_000))
+    record_property(f"longest stall beside {case.name}, ms", round(stall * 1_000))
     assert {case.status} == said
-    assert wait < WAIT_SECONDS_MAX
+    assert stall < STALL_SECONDS_MAX
 
 
 def test_stall_by_chunks(single: Appliance, record_property: Callable[[str, object], None]) -> None:
     """Bodies of a million chunks are refused, and no request waits for them."""
-    wait, said = longest_wait(single, [chunks()] * ATTACKERS)
+    stall, said = longest_stall(single, [chunks()] * ATTACKERS)
 
-    record_property("longest wait beside a million chunks, ms", round(wait * 1_000))
+    record_property("longest stall beside a million chunks, ms", round(stall * 1_000))
     assert {400} == said
-    assert wait < WAIT_SECONDS_MAX
+    assert stall < STALL_SECONDS_MAX
 
 
-def longest_wait(appliance: Appliance, sent: list[bytes]) -> tuple[float, set[int]]:
-    """Send requests at the same time; how long one beside them waited at most, and what they are answered."""
+def longest_stall(appliance: Appliance, sent: list[bytes]) -> tuple[float, set[int]]:
+    """Send requests at the same time; how long one beside them was kept waiting, and what they are answered."""
+    collector = appliance.pid("evothesis: collector 0")
     is_over = threading.Event()
     with ThreadPoolExecutor(ATTACKERS) as executor, closing(connect(appliance)) as connection:
         attacks = [executor.submit(lambda data: exchange(appliance, data)[0][0][0], data) for data in sent]
         threading.Thread(target=lambda: is_over.set() if [one.result() for one in attacks] else None).start()
-        waits = [0.0]
+        stalls = [0.0]
         while not is_over.wait(PAUSE_SECONDS):
-            began = time.perf_counter()
+            began, used_before = time.perf_counter(), cpu_seconds(collector)
             connection.sendall(post(b"{"))
             assert [400] == statuses(answers(connection, 1))
-            waits.append(time.perf_counter() - began)
-        return max(waits), {one.result() for one in attacks}
+            stalls.append(min(time.perf_counter() - began, cpu_seconds(collector) - used_before))
+        return max(stalls), {one.result() for one in attacks}

@@ -25,7 +25,7 @@ from tests.notify.ledger import Ledger
 from tests.notify.receiver import SECRET, Receiver
 
 SAMPLE = 3
-STEPS_MIN = 30  # a run has more
+STEPS_MIN = 20  # a run has a few more
 RUN_SECONDS_MAX = 60
 
 

@@ -108,6 +108,7 @@ def test_json(ledger: Ledger) -> None:
         "amount": "0.01",
         "currency": "USD",
         "forecast": None,
+        "invoice": None,
         "lines": [{"kind": "events", "name": "events", "events": 1_200, "rate_per_thousand": "0.01", "amount": "0.01"}],
         "sites": [{"site_id": "shop.example.com", **numbers, "amount": "0.01"}],
     } == json.loads(found)
@@ -174,7 +175,22 @@ def test_table(ledger: Ledger) -> None:
 
     first_column = "".join(line[: line.find("  ")] for line in text.splitlines()[3:])
     assert "a-rather-long-name-of-a-shop.example.com" in first_column
-    assert "total 1,234,567 1,233,567 1,000 0 0 0 12.34" == " ".join(text.split()[-8:])
+    [total] = [line for line in text.splitlines() if "total" in line]
+    assert "total 1,234,567 1,233,567 1,000 0 0 0 12.34" == " ".join(total.split())
+
+
+def test_closed_or_not(ledger: Ledger) -> None:
+    """Of a month that is over it is said whether it is closed, below the table and in JSON."""
+    ledger.add("a", "2025-11-01", 1_000)
+    months = ["--month", "2025-11"]
+    before = ledger.printed(*months)
+    ledger.command("close", *months)
+    after, found = ledger.printed(*months), json.loads(ledger.printed(*months, "--format", "json"))
+
+    command = "evothesis usage close --month 2025-11"
+    assert f"Not closed; to close it: {command}" == before.splitlines()[-1]
+    assert f"Invoice acme-2025-11; to print it: {command}" == after.splitlines()[-1]
+    assert "acme-2025-11" == found["invoice"]
 
 
 def test_table_takes_names_literally(ledger: Ledger) -> None:

@@ -19,6 +19,7 @@ from evothesis.cli.common import ConfigPath, shown, start
 from evothesis.cli.usage.form import COUNTS, UsageFormat, described, new_table, print_csv, print_wide, width_of
 from evothesis.configuration import load
 from evothesis.migrate import require_current
+from evothesis.usage import invoice
 from evothesis.usage.forecast import forecast
 from evothesis.usage.loss import losses
 from evothesis.usage.meter import Month, counts
@@ -78,15 +79,19 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     with database(settings.database) as url, pg.reporting(), pg.connect(url, name="usage") as connection:
         require_current(connection)
         groups = counts(connection, chosen, by.value)
+        closed = invoice.name(connection, chosen)
         expected = forecast(connection, settings.usage, chosen, now=now)
         lost = {one.site_id: one.lost for one in losses(connection, chosen)} if loss else None
     result = {"instance": settings.instance, "month": str(chosen)} | priced(groups, settings.usage, by.value)
-    result["forecast"] = expected
+    result |= {"forecast": expected, "invoice": closed}
     if other:
         _compare(result, priced(groups, other, by.value))
     if lost is not None:
         _add_loss(result, lost)
     {UsageFormat.TABLE: _print_table, UsageFormat.JSON: _print_json, UsageFormat.CSV: _print_csv}[form](result)
+    if form is UsageFormat.TABLE and now >= chosen.end and result["events"] and not other:
+        state = f"Invoice {closed}; to print it" if closed else "Not closed; to close it"
+        print(f"{state}: evothesis usage close --month {chosen}")
 
 
 def _compare(result: dict[str, Any], other: dict[str, Any]) -> None:

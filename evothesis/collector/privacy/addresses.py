@@ -8,7 +8,8 @@ import re
 import socket
 from functools import lru_cache
 
-from evothesis.collector.privacy.signs import LEFT, REDACTED, compiled
+from evothesis.collector.privacy.signs import LEFT, REDACTED, compiled, replacing
+from evothesis.collector.steps import Steps
 
 CACHED_MAX = 4_096  # addresses come back with every request of a visit
 _IPV4_PREFIX, _IPV6_PREFIX = 24, 48  # a street at most; what the European authorities' guidance calls truncation
@@ -54,7 +55,7 @@ def parsed(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
-def cleaned(text: str, mode: str) -> str:
+def cleaning(text: str, mode: str) -> Steps[str]:
     """A text whose addresses are truncated too, or redacted where the client's address is not kept in a readable form.
 
     Addresses of private networks and of servers, `https://192.0.2.1/`, tell nothing of a visitor.
@@ -71,7 +72,7 @@ def cleaned(text: str, mode: str) -> str:
             return match[0]
         return public + match[0][len(found) :] if mode == "truncate" else REDACTED
 
-    return text if mode == "full" else str(_CANDIDATE.sub(kept, text))
+    return text if mode == "full" else (yield from replacing(_CANDIDATE, kept, text))
 
 
 def _is_of_product(text: str, begin: int) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from evothesis.collector.privacy.signs import REDACTED, compiled
+from evothesis.collector.privacy.signs import REDACTED, compiled, replacing
+from evothesis.collector.steps import Steps
 
 # the letters of Latin, Greek and Cyrillic; those of languages without spaces would take the sentence along
 _LETTERS = r"A-Za-z\x{c0}-\x{24f}\x{370}-\x{52f}"
@@ -22,11 +23,12 @@ _FILE = compiled(
 SIGHT = "@|%40"
 
 
-def cleaned(text: str) -> str:
+def cleaning(text: str) -> Steps[str]:
     """A text without them."""
     if "@" not in text:
         return text
-    return str(_ADDRESS.sub(_without_address, _USERINFO.sub("://", text)))
+    text = yield from replacing(_USERINFO, "://", text)
+    return (yield from replacing(_ADDRESS, _without_address, text))
 
 
 def _without_address(match: re.Match[str]) -> str:

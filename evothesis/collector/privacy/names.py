@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from evothesis.collector.privacy.signs import REDACTED, compiled
+from evothesis.collector.privacy.signs import REDACTED, compiled, replacing
+from evothesis.collector.steps import Steps
 
 # Telling wherever the name ends with them, whatever stands before: `oldPassword`, `x-amz-security-token`, `jsessionid`
 _ENDINGS = (
@@ -83,13 +84,13 @@ class Names:
     def _matches(self, name: str) -> bool:
         return self._telling.fullmatch(name) is not None
 
-    def cleaned(self, text: str) -> str:
+    def cleaning(self, text: str) -> Steps[str]:
         """A text without the values of telling parameters, and of telling members of JSON in it."""
         if "=" in text:
-            text = self._parameter.sub(self._without_value, text)
-            text = self._code.sub(self._without_value, text)
+            text = yield from replacing(self._parameter, self._without_value, text)
+            text = yield from replacing(self._code, self._without_value, text)
         if '"' in text:
-            text = self._member.sub(self._without_member, text)
+            text = yield from replacing(self._member, self._without_member, text)
         return text
 
     def _without_value(self, match: re.Match[str]) -> str:

@@ -135,7 +135,8 @@ def _international(groups: Groups, index: int, found: list[str]) -> int:
     plus = said.rstrip(" (")
     if plus.endswith("+") and not is_word(plus[:-1][-1:]):
         return _longest(groups, index, found, _INTERNATIONAL_DIGITS, _INTERNATIONAL.fullmatch)
-    is_apart = not is_word(groups.before(index)) and groups.gap(index) in _LOOSE and len(found) > 1
+    is_second = groups.text[max(0, begin - 2) : begin - 1].isdigit() and groups.before(index) == ":"  # of a time
+    is_apart = not (is_second or is_word(groups.before(index))) and groups.gap(index) in _LOOSE and len(found) > 1
     if is_apart and found[0].startswith("00") and groups.before(index) not in _NOT_BEFORE:
         with_zeros = range(_INTERNATIONAL_DIGITS.start + 2, _INTERNATIONAL_DIGITS.stop + 2)
         return _longest(groups, index, found, with_zeros, lambda digits: _INTERNATIONAL.fullmatch(digits[2:]))

@@ -6,13 +6,16 @@ comes out has the shape of what went in, and is final: to clean it again changes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 from urllib.parse import unquote
 
 from evothesis.collector.decode import ODD
 from evothesis.collector.privacy import accounts, addresses, cards, emails, numbers, secrets
 from evothesis.collector.privacy.names import Names, is_identifier
 from evothesis.collector.privacy.signs import HIDDEN, REDACTED, compiled
+from evothesis.collector.steps import Steps, completed
 from evothesis.config import Privacy
 from evothesis.event import Json
 
@@ -39,82 +42,111 @@ class Rules:
         )
         self._sees = compiled(sight).search
         self._looks_odd = compiled(f"{ODD}|{sight}").search
-        self._remembered = lru_cache(CACHED_MAX)(self._final)
+        self._remembered = lru_cache(CACHED_MAX)(self._short)
 
     def needs_care(self, data: bytes) -> bool:
         """One look at JSON text: whether it must be written anew, for privacy's sake or for a reader's."""
         return self._looks_odd(data) is not None
 
-    def cleaned(self, value: Json, name: str = "") -> Json:
-        """A JSON value, of the member `name`, with `[redacted]` in the place of what must not be kept."""
-        if isinstance(value, str):
-            return self._text(value, is_identifier=is_identifier(name))
-        if isinstance(value, list):
-            return [self.cleaned(part, name) for part in value]
-        if isinstance(value, dict):
-            return self._cleaned_members(value)
-        return REDACTED if _is_card(value) else value
+    def cleaned(self, value: Json) -> Json:
+        """A JSON value, with `[redacted]` in the place of what must not be kept."""
+        return completed(self.cleaning(value))
+
+    def cleaning(self, value: Json) -> Steps[Json]:
+        """`cleaned` in steps."""
+        return (yield from self._cleaning_list([value], ""))[0]
 
     def cleaned_text(self, text: str | None) -> str | None:
         """A single text, such as a user agent."""
-        return self._text(text, is_identifier=False) if text else text
+        return completed(self.cleaning_text(text))
 
-    def _cleaned_members(self, members: dict[str, Json]) -> dict[str, Json]:
-        cleaned: dict[str, Json] = {}
-        for key, value in zip(self._cleaned_keys(members), members.values(), strict=True):
-            if self._names.is_kept(key):
-                cleaned[key] = value
-            elif self._names.is_telling(key):
-                cleaned[key] = _without_leaves(value)
+    def cleaning_text(self, text: str | None) -> Steps[str | None]:
+        """`cleaned_text` in steps."""
+        if not text or len(text) <= CACHED_LENGTH_MAX:
+            return self._remembered(text, is_identifier=False) if text else text
+        return (yield from self._finally(text, is_identifier=False))
+
+    def _cleaning_list(self, parts: Iterable[Json], name: str) -> Steps[list[Any]]:
+        """The values in a list that is a value of `name`."""
+        cleaned: list[Json] = []
+        is_number = is_identifier(name)
+        for part in parts:
+            if isinstance(part, str) and len(part) <= CACHED_LENGTH_MAX:
+                cleaned.append(self._remembered(part, is_identifier=is_number))
+                yield
+            elif isinstance(part, str):
+                cleaned.append((yield from self._finally(part, is_identifier=is_number)))
+            elif isinstance(part, dict):
+                cleaned.append((yield from self._cleaning_members(part)))
+            elif isinstance(part, list):
+                cleaned.append((yield from self._cleaning_list(part, name)))
             else:
-                cleaned[key] = self.cleaned(value, key)
+                cleaned.append(REDACTED if _is_card(part) else part)
         return cleaned
 
-    def _cleaned_keys(self, members: dict[str, Json]) -> list[str]:
-        """The names of members; two that become the same are numbered, or one of them would be lost."""
-        keys = [self._text(key, is_identifier=False) for key in members]
-        if len(set(keys)) == len(keys):
-            return keys
-        taken = {key for key, name in zip(keys, members, strict=True) if key == name}
-        counts: dict[str, int] = {}
-        numbered = []
-        for key, name in zip(keys, members, strict=True):
-            free = key
-            while key != name and free in taken:
-                counts[key] = counts.get(key, 1) + 1
-                free = f"{key}#{counts[key]}"
-            taken.add(free)
-            numbered.append(free)
-        return numbered
+    def _cleaning_members(self, members: dict[str, Json]) -> Steps[dict[str, Json]]:
+        cleaned: dict[str, Json] = {}
+        if sum(map(len, members)) > CACHED_LENGTH_MAX:
+            names = yield from self._cleaning_list(members, "")
+        else:
+            names = [self._remembered(name, is_identifier=False) for name in members]
+        names = _numbered(names, members)
+        for name, value in zip(names, members.values(), strict=True):
+            if self._names.is_kept(name):
+                cleaned[name] = value
+            elif self._names.is_telling(name):
+                cleaned[name] = _without_leaves(value)
+            elif isinstance(value, str) and len(value) <= CACHED_LENGTH_MAX:
+                cleaned[name] = self._remembered(value, is_identifier=is_identifier(name))
+                yield
+            elif isinstance(value, dict):
+                cleaned[name] = yield from self._cleaning_members(value)
+            elif isinstance(value, list):
+                cleaned[name] = yield from self._cleaning_list(value, name)
+            elif isinstance(value, str):
+                cleaned[name] = yield from self._finally(value, is_identifier=is_identifier(name))
+            else:
+                cleaned[name] = REDACTED if _is_card(value) else value
+        return cleaned
 
-    def _text(self, text: str, *, is_identifier: bool) -> str:
-        clean = self._remembered if len(text) <= CACHED_LENGTH_MAX else self._final
-        return clean(text, is_identifier=is_identifier)
+    def _short(self, text: str, *, is_identifier: bool) -> str:
+        # most have nothing to clean, and steps cost as much as this look
+        return completed(self._finally(text, is_identifier=is_identifier)) if self._sees(text) else text
 
-    def _final(self, text: str, *, is_identifier: bool) -> str:
+    def _finally(self, text: str, *, is_identifier: bool) -> Steps[str]:
         """Clean until nothing changes: what was cut out may have hidden something, or made it whole."""
         for _ in range(_ROUNDS_MAX):
-            cleaned = self._once(text, _DECODED_MAX, is_identifier=is_identifier)
+            cleaned = yield from self._once(text, _DECODED_MAX, is_identifier=is_identifier)
             if cleaned == text:
                 return text
             text = cleaned
+            yield
         return REDACTED
 
-    def _once(self, text: str, decoded_max: int, *, is_identifier: bool) -> str:
+    def _once(self, text: str, decoded_max: int, *, is_identifier: bool) -> Steps[str]:
         if not self._sees(text):
             return text
         if "%" in text and decoded_max:
-            text = _ENCODED.sub(lambda match: self._decoded(match[0], decoded_max, is_identifier=is_identifier), text)
-        text = emails.cleaned(secrets.cleaned(text))
+            text = yield from self._decoding(text, decoded_max, is_identifier=is_identifier)
+        text = yield from secrets.cleaning(text)
+        text = yield from emails.cleaning(text)
         if any(map(str.isdigit, text)):
-            text = numbers.cleaned(accounts.without_ibans(text), is_identifier=is_identifier)
-            text = addresses.cleaned(text, self._ip)
-        return self._names.cleaned(text)  # last: the value of a name ends at a space
+            text = yield from accounts.without_ibans(text)
+            text = yield from numbers.cleaning(text, is_identifier=is_identifier)
+            text = yield from addresses.cleaning(text, self._ip)
+        return (yield from self._names.cleaning(text))  # last: the value of a name ends at a space
 
-    def _decoded(self, part: str, decoded_max: int, *, is_identifier: bool) -> str:
-        """A part of a page's address, redacted as a whole when it is not clean behind its encoding."""
-        plain = unquote(part)
-        return part if self._once(plain, decoded_max - 1, is_identifier=is_identifier) == plain else REDACTED
+    def _decoding(self, text: str, decoded_max: int, *, is_identifier: bool) -> Steps[str]:
+        """A text without the parts of pages' addresses that are not clean behind their encoding."""
+        pieces: list[str] = []
+        end = 0
+        for match in _ENCODED.finditer(text):
+            plain = unquote(match[0])
+            if plain != (yield from self._once(plain, decoded_max - 1, is_identifier=is_identifier)):
+                pieces += text[end : match.start()], REDACTED
+                end = match.end()
+            yield
+        return "".join((*pieces, text[end:])) if pieces else text
 
 
 rules = lru_cache(Rules)
@@ -133,3 +165,20 @@ def _without_leaves(value: Json) -> Json:
     if isinstance(value, dict):
         return {key: _without_leaves(part) for key, part in value.items()}
     return value if value is None or value == "" or isinstance(value, bool) else REDACTED
+
+
+def _numbered(names: list[Any], before: Iterable[str]) -> list[str]:
+    """The cleaned names of members; two that became the same are numbered, or one of them would be lost."""
+    if len(set(names)) == len(names):
+        return names
+    taken = {name for name, old in zip(names, before, strict=True) if name == old}
+    counts: dict[str, int] = {}
+    numbered = []
+    for name, old in zip(names, before, strict=True):
+        free = name
+        while name != old and free in taken:
+            counts[name] = counts.get(name, 1) + 1
+            free = f"{name}#{counts[name]}"
+        taken.add(free)
+        numbered.append(free)
+    return numbered

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import re
 
-from evothesis.collector.privacy.signs import REDACTED, compiled
+from evothesis.collector.privacy.signs import REDACTED, compiled, replacing
+from evothesis.collector.steps import Steps
 
 # Shapes that the issuers publish, so that scanners can find them: prefix and length
 _KEYS = (
@@ -52,12 +53,12 @@ SIGHT = (
 )
 
 
-def cleaned(text: str) -> str:
+def cleaning(text: str) -> Steps[str]:
     """A text without keys, tokens and credentials."""
     if "PRIVATE KEY" in text:
-        text = _PRIVATE_KEY.sub(REDACTED, text)
-    text = _SHAPES.sub(REDACTED, text)
-    return str(_HEADER.sub(_without_credentials, text))
+        text = yield from replacing(_PRIVATE_KEY, REDACTED, text)
+    text = yield from replacing(_SHAPES, REDACTED, text)
+    return (yield from replacing(_HEADER, _without_credentials, text))
 
 
 def _without_credentials(match: re.Match[str]) -> str:
