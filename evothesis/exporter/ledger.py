@@ -44,8 +44,8 @@ ADD_DELIVERIES = """
 insert into deliveries (destination, export_id, format, key, state, rows, selection)
 select %(destination)s, e.export_id, %(format)s,
        format('events/%%s/%%s%%s.%%s',
-              replace(replace(replace(%(layout)s, '{dt}', to_char(e.hour, 'YYYY-MM-DD')), '{hr}', to_char(e.hour, 'HH24')),
-                      '{format}', %(format)s),
+              replace(replace(replace(%(layout)s, '{format}', %(format)s), '{dt}', to_char(e.hour, 'YYYY-MM-DD')),
+                      '{hr}', to_char(e.hour, 'HH24')),
               e.export_key,
               '-' || left(encode(sha256(convert_to(nullif(s.selection, '{}')::text, 'UTF8')), 'hex'), 8),
               %(extension)s::text),
