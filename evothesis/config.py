@@ -20,6 +20,7 @@ from evothesis.setting import (
     FieldName,
     HttpPath,
     Kind,
+    Layout,
     MailAddress,
     MaybeMailAddress,
     Name,
@@ -128,6 +129,7 @@ class Destination(Table, frozen=True, kw_only=True):
     name: Name = "client"
     url: Annotated[str, Meta(pattern=DESTINATION_URL.pattern)] = "file:var/bucket"
     formats: Annotated[tuple[Literal["parquet", "csv", "ndjson"], ...], Meta(min_length=1)] = ("parquet",)
+    layout: Layout = "dt={dt}/hr={hr}"
     endpoint: str = ""
     region: str = "us-east-1"
     access_key_id: str = ""

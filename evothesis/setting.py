@@ -27,6 +27,8 @@ SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100
 DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 ColumnName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+_FOLDER = r"([A-Za-z0-9_=-]|\{(dt|hr|format)\})+"
+Layout = Annotated[str, Meta(pattern=rf"^{_FOLDER}(/{_FOLDER})*\Z", max_length=200)]
 _MAILBOX = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+"
 MailAddress = Annotated[str, Meta(pattern=rf"^{_MAILBOX}\Z")]
 MaybeMailAddress = Annotated[str, Meta(pattern=rf"^({_MAILBOX})?\Z")]  # one, or none

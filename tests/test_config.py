@@ -153,6 +153,8 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
         "[[export.destination]]\nexternal_id = 'x'",
         "[[export.destination]]\nkms_key_id = 'x'",
         "[[export.destination]]\nstorage_class = 'DEEP_ARCHIVE'",
+        "[[export.destination]]\nlayout = '../{dt}'",
+        "[[export.destination]]\nlayout = 'site={site_id}'",
         "[usage]\nrate_per_thousand = 'cheap'",
         "[usage]\ncurrency = 'usd'",
         "# two lines\ninstance = 'Not A Name'",

@@ -69,8 +69,15 @@ COLUMNS = (
 SCHEMA_VERSION = max(column.since for column in COLUMNS)
 TEXTS = frozenset({Kind.STRING, Kind.ADDRESS, Kind.JSON})
 
-# as the database writes them: what is neither text nor number is read as text first
-READ_AS: dict[Kind, type[pl.DataType]] = dict.fromkeys(Kind, pl.String) | {Kind.INT32: pl.Int32, Kind.INT64: pl.Int64}
+TYPES: dict[Kind, pl.DataType] = {
+    Kind.STRING: pl.String(),
+    Kind.ADDRESS: pl.String(),
+    Kind.JSON: pl.String(),
+    Kind.BOOLEAN: pl.Boolean(),
+    Kind.TIMESTAMP: pl.Datetime("us", "UTC"),
+    Kind.INT32: pl.Int32(),
+    Kind.INT64: pl.Int64(),
+}
 
 
 def columns(schema_version: int) -> list[Column]:

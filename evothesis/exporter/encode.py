@@ -1,4 +1,4 @@
-"""Encode: a CSV file of rows in, the client's file and what it holds out. Pure but for the files.
+"""Encode: frames of rows in, the client's file and what it holds out. Pure but for the file.
 
 The same rows give the same bytes: a gzip header names neither a file nor a time.
 """
@@ -17,8 +17,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from evothesis.errors import DeliveryError
-from evothesis.exporter.blocks import blocks
-from evothesis.exporter.columns import READ_AS, TEXTS, Column, Kind, columns
+from evothesis.exporter.columns import TEXTS, TYPES, Column, Kind
 from evothesis.exporter.decode import MARK, Names, count, sha256_of
 from evothesis.exporter.selection import SITE, Selection
 
@@ -27,8 +26,6 @@ ROW_GROUP_BYTES = 2**25  # of rows as text: a few groups are in memory at once, 
 ZSTD_LEVEL = 3
 GZIP_LEVEL = 6
 
-PARSED_AS = {Kind.TIMESTAMP: pl.Datetime("us", "UTC"), Kind.BOOLEAN: pl.Boolean()}
-PARSED = "%Y-%m-%d %H:%M:%S%.f%#z"
 ISO_8601 = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 # A spreadsheet takes a text that begins so for a formula, quoted or not (OWASP ASVS 5.0, 1.2.10). What begins with the
@@ -53,10 +50,10 @@ class Encoded(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Rows as `read` wrote them, and how many there are."""
+    """Rows as `read` hands them out, and how large one is, about."""
 
-    path: Path
-    row_count: int
+    frames: Iterable[pl.DataFrame]
+    row_bytes: int
     schema_version: int
 
 
@@ -68,28 +65,19 @@ class _Rows:
         self._selection = selection
         self._hash_key = hash_key
         self.columns = selection.delivered(source.schema_version)
-        self.row_bytes = source.path.stat().st_size // max(source.row_count, 1) + 1  # on average, as text
+        self.row_bytes = source.row_bytes
         self.selected = 0  # rows so far
 
     def of(self, *kinds: Kind) -> list[str]:
         """The names of the delivered columns of these kinds."""
-        return _of(self.columns, *kinds)
+        return [column.name for column in self.columns if column.kind in kinds]
 
     def frames(self) -> Iterator[pl.DataFrame]:
-        """What is selected, some megabytes at a time, with what the columns mean."""
-        version = self._source.schema_version
-        schema = {column.name: READ_AS[column.kind] for column in columns(version)}
-        moments = pl.col(_of(columns(version), Kind.TIMESTAMP)).str.to_datetime(PARSED, time_unit="us", time_zone="UTC")
-        flags = pl.col(_of(columns(version), Kind.BOOLEAN)) == "t"
-        with self._source.path.open("rb") as file:
-            for block in blocks(file, has_quotes=True):
-                rows = self._selection.rows_of(pl.read_csv(block, has_header=False, schema=schema))
-                self.selected += rows.height
-                yield self._selection.columns_of(rows.with_columns(moments, flags), version, self._hash_key)
-
-
-def _of(among: Iterable[Column], *kinds: Kind) -> list[str]:
-    return [column.name for column in among if column.kind in kinds]
+        """What is selected, some megabytes at a time."""
+        for frame in self._source.frames:
+            rows = self._selection.rows_of(frame)
+            self.selected += rows.height
+            yield self._selection.columns_of(rows, self._source.schema_version, self._hash_key)
 
 
 def encode(source: Source, target: Path, form: str, selection: Selection, hash_key: bytes = b"") -> Encoded:
@@ -115,7 +103,7 @@ def encode(source: Source, target: Path, form: str, selection: Selection, hash_k
 def _parquet(rows: _Rows, target: Path) -> None:
     """Zstd Parquet: microseconds in UTC, `raw_event_data` as a JSON string."""
     group_rows = max(1, min(ROW_GROUP_ROWS_MAX, ROW_GROUP_BYTES // rows.row_bytes))
-    schema = {column.name: PARSED_AS.get(column.kind, READ_AS[column.kind]) for column in rows.columns}
+    schema = {column.name: TYPES[column.kind] for column in rows.columns}
     frame = register_io_source(lambda *_: rows.frames(), schema=schema)
     frame.sink_parquet(target, compression="zstd", compression_level=ZSTD_LEVEL, row_group_size=group_rows)
 

@@ -43,7 +43,10 @@ ADD_DELIVERIES = """
 -- a format that is added has the selection of the chunk's other files, and files of different content different names
 insert into deliveries (destination, export_id, format, key, state, rows, selection)
 select %(destination)s, e.export_id, %(format)s,
-       format('events/dt=%%s/hr=%%s/%%s%%s.%%s', to_char(e.hour, 'YYYY-MM-DD'), to_char(e.hour, 'HH24'), e.export_key,
+       format('events/%%s/%%s%%s.%%s',
+              replace(replace(replace(%(layout)s, '{format}', %(format)s), '{dt}', to_char(e.hour, 'YYYY-MM-DD')),
+                      '{hr}', to_char(e.hour, 'HH24')),
+              e.export_key,
               '-' || left(encode(sha256(convert_to(nullif(s.selection, '{}')::text, 'UTF8')), 'hex'), 8),
               %(extension)s::text),
        case when e.rows = 0 then 'stored' else 'planned' end, e.rows, s.selection
@@ -147,7 +150,7 @@ def add_deliveries(connection: pg.Connection, destination: Destination, selectio
         connection.execute(
             ADD_DELIVERIES,
             {"destination": destination.name, "format": form, "extension": FORMATS[form].extension}
-            | {"selection": Jsonb(selection.document)},
+            | {"layout": destination.layout, "selection": Jsonb(selection.document)},
         )
 
 

@@ -7,9 +7,8 @@ manifests name, or it is not delivered.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,8 +20,9 @@ from evothesis.errors import DeliveryError, EvothesisError, UnreachableError
 from evothesis.exporter import ledger
 from evothesis.exporter.ledger import Delivery
 from evothesis.exporter.prepare import prepare
-from evothesis.exporter.render import Renderer
+from evothesis.exporter.render import Rendered, Renderer
 from evothesis.exporter.store import Store, bring, store
+from evothesis.exporter.workshop import workshop
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ def replay(
     ledger.lock(connection)
     chosen = {"destinations": [destination.name for destination in destinations], "begin": begin, "end": end}
     left, delivered, failed = 0, [], []
-    with tempfile.TemporaryDirectory(prefix="evothesis-replay-") as folder:
-        again = _Again(config, connection, Path(folder))
+    with workshop() as folder, Renderer(connection, folder, config.export.signing_key_path) as renderer:
+        again = _Again(config, renderer, folder / "aside")
         files = [Delivery.of(row) for row in connection.execute(FILES, chosen).fetchall()]
         manifests = connection.execute(MANIFESTS, chosen).fetchall()
         objects = [
@@ -108,18 +108,19 @@ def replay(
 class _Again:
     """Brings an object that is missing; the answer of each method is whether it was."""
 
-    def __init__(self, config: Config, connection: pg.Connection, folder: Path) -> None:
+    def __init__(self, config: Config, renderer: Renderer, aside: Path) -> None:
         self.stores = {destination.name: store(destination) for destination in config.export.destination}
-        self._aside = folder / "aside"
-        (rendered := folder / "rendered").mkdir()
-        self._renderer = Renderer(connection, rendered, config.export.signing_key_path)
+        self._aside = aside
+        self._renderer = renderer
 
     def file(self, delivery: Delivery) -> bool:
         assert delivery.sha256  # noqa: S101 - what is published was rendered
         target = self.stores[delivery.destination]
         if not self._is_missing(target, delivery.key, delivery.sha256):
             return False
-        bring(target, delivery.key, self._source(delivery, delivery.sha256), delivery.sha256)
+        with closing(self._renderer.render([[delivery]])) as rendering:
+            _, files = next(rendering)
+            bring(target, delivery.key, self._source(delivery, files, delivery.sha256), delivery.sha256)
         return True
 
     def manifest(self, row: dict[str, Any]) -> bool:
@@ -137,10 +138,10 @@ class _Again:
             raise DeliveryError(message, hint="nothing is overwritten: move the object away, and replay again")
         return found is None
 
-    def _source(self, delivery: Delivery, sha256: bytes) -> Path:
+    def _source(self, delivery: Delivery, files: Rendered, sha256: bytes) -> Path:
         """A file with the bytes that were delivered; from the database, else from another destination."""
         try:
-            file = self._renderer.render(delivery)
+            file = files.of(delivery)
         except DeliveryError as error:
             reason = error
         else:

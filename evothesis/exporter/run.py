@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import groupby
 from typing import NamedTuple
 
 from evothesis import pg
@@ -24,6 +23,7 @@ from evothesis.exporter.render import Renderer
 from evothesis.exporter.retain import retain
 from evothesis.exporter.selection import Selection
 from evothesis.exporter.store import Store, bring, store
+from evothesis.exporter.workshop import workshop
 
 log = logging.getLogger(__name__)
 
@@ -97,18 +97,27 @@ def _deliver_all(
 ) -> None:
     """Bring every file to every destination; one that fails is put into `failed` and left alone from then on."""
     due = ledger.unfinished(connection, list(stores))
-    with tempfile.TemporaryDirectory(prefix="evothesis-export-") as folder:
-        renderer = Renderer(connection, Path(folder), config.export.signing_key_path)
-        for done, delivery in enumerate(due):
-            progress(done, len(due))
-            if delivery.destination in failed:
-                continue
-            try:
-                _deliver(connection, stores[delivery.destination], delivery, renderer.render(delivery))
-            except (DeliveryError, UnreachableError) as error:
-                failed[delivery.destination] = error
-                ledger.failed(connection, delivery, error)
-        progress(len(due), len(due))
+    done = 0
+    with workshop() as folder, Renderer(connection, folder, config.export.signing_key_path) as renderer:
+        for chunk, files in renderer.render(_by_chunk(due, failed)):
+            for delivery in chunk:
+                progress(done, len(due))
+                done += 1
+                if delivery.destination in failed:
+                    continue
+                try:
+                    _deliver(connection, stores[delivery.destination], delivery, files.of(delivery))
+                except (DeliveryError, UnreachableError) as error:
+                    failed[delivery.destination] = error
+                    ledger.failed(connection, delivery, error)
+    progress(len(due), len(due))
+
+
+def _by_chunk(due: Iterable[Delivery], failed: Container[str]) -> Iterator[list[Delivery]]:
+    """What is due of each chunk, to destinations that have not failed when it comes to it."""
+    for _, chunk in groupby(due, key=lambda delivery: delivery.planned.export_id):
+        if wanted := [delivery for delivery in chunk if delivery.destination not in failed]:
+            yield wanted
 
 
 def _deliver(connection: pg.Connection, target: Store, delivery: Delivery, file: Encoded) -> None:

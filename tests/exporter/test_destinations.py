@@ -177,3 +177,24 @@ def test_secret_is_not_said(exporting: Exporting, s3: S3, bucket: Bucket) -> Non
     assert 1 == done.returncode
     assert bucket.secret_access_key not in done.stdout + done.stderr
     assert s3.endpoint == bucket.endpoint
+
+
+def test_layout(exporting: Exporting) -> None:
+    """Files lie in folders that the destination chooses; those that were delivered before stay where they are."""
+    formats = {"formats": ["parquet", "csv"]}
+    exporting.deliver_to(LOCAL | formats | {"layout": "{format}/year=2026/dt={dt}/hr={hr}"})
+    exporting.database.load(events(3), segment_no=0)
+    assert {} == exporting.run().failed
+    exporting.deliver_to(LOCAL | formats | {"layout": "{dt}"})
+    exporting.database.load(events(3), segment_no=1, second=1)
+    assert {} == exporting.run().failed
+    objects = exporting.bucket.objects()
+
+    assert [
+        "events/csv/year=2026/dt=2026-11-22/hr=09",
+        "events/parquet/year=2026/dt=2026-11-22/hr=09",
+        "events/2026-11-22",
+        "events/2026-11-22",
+    ] == [key.rpartition("/")[0] for key in listed(objects)]
+    assert in_order(exporting.database.expected) == delivered(objects)
+    assert ([], []) == (exporting.verify().problems, exporting.verify().extra)

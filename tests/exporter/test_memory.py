@@ -1,83 +1,84 @@
-"""Memory: what encoding and counting take does not grow with the number of rows, nor with the size of an event."""
+"""Memory: what an export takes does not grow with the number of rows, nor with the size of an event."""
 
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
+import os
 from collections.abc import Callable
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 
-from tests.appliance import ROOT
+from tests.exporter.conftest import LOCAL, Exporting
+from tests.exporter.seam import HOUR
+from tests.exporter.test_crash import begin
 
 MEGABYTE = 2**20
 GROWTH_BYTES_MAX = 150 * MEGABYTE  # ten times the rows may take so much more
 BYTES_MAX = 500 * MEGABYTE
+FORMATS = ["parquet", "csv", "ndjson"]
+LOAD_ROWS = 2_000
 
-ENCODE = """
-import resource, sys
-from pathlib import Path
-from evothesis.exporter.columns import SCHEMA_VERSION
-from evothesis.exporter.encode import Source, encode
-from evothesis.exporter.selection import Selection
-
-rows, target, form, count = sys.argv[1:]
-encoded = encode(Source(Path(rows), int(count), SCHEMA_VERSION), Path(target), form, Selection())
-print(encoded.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+EVENTS = """
+insert into events_log (writer, segment_no, idx, created_at, event_id, event_type, session_id, visitor_id, site_id,
+                        timestamp, url, path, user_agent, ip_address, raw_event_data)
+select 1, n / %(load_rows)s, n %% %(load_rows)s, %(hour)s + n * interval '3 milliseconds', gen_random_uuid(), 'click',
+       's' || n, 'v' || n / 9, 'site' || n %% 7 || '.example', %(hour)s, 'https://site.example/' || n || '?a=b',
+       '/' || n, 'Mozilla/5.0 (X11; Linux x86_64)', '192.0.2.0',
+       jsonb_build_object('eventType', 'click', 'n', n,
+                          'text', (select string_agg(md5(n::text || k), ' ') from generate_series(1, %(words)s) k))
+  from generate_series(0, %(count)s - 1) n
+"""
+LOADS = """
+insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at,
+                   accepted, duplicate, rejected, withheld, damaged, bytes)
+select writer, segment_no, '', %(hour)s, min(created_at), max(created_at), count(*), 0, 0, 0, 0,
+       sum(octet_length(raw_event_data::text) + 300)
+  from events_log group by writer, segment_no
 """
 
 
-def write_rows(path: Path, count: int, text_length: int) -> None:
-    """Rows as the database writes them: most of an event is its JSON, of words that repeat and numbers that do not."""
-    chance = random.Random(0)
-    words = [f"word{chance.getrandbits(40):x}" for _ in range(500)]
-    texts = [" ".join(chance.choices(words, k=text_length // 14)) for _ in range(500)]
-    with path.open("w") as file:
-        for number in range(count):
-            raw = f'{{""eventType"": ""click"", ""n"": {chance.getrandbits(60)}, ""text"": ""{chance.choice(texts)}""}}'
-            file.write(
-                f"0193{number:08x}-0000-7000-8000-{chance.getrandbits(48):012x},click,s{number},v{number // 9},"
-                f"site{number % 7}.example,2026-11-22 09:00:00.{number % 10**6:06d}+00,"
-                f"https://site.example/{number}?a=b,/{number},Mozilla/5.0 (X11; Linux x86_64),192.0.2.0,"
-                f'"{raw}",2026-11-22 09:00:01.5+00,f,1802744773,{number // 5000},{number % 5000}\n'
-            )
+def fill(exporting: Exporting, count: int, words: int) -> None:
+    """One hour of events, each with so many words of 33 bytes."""
+    exporting.database.forget()
+    run = exporting.database.connection.execute
+    run("select ensure_partitions(%s)", [HOUR.date()])
+    run(EVENTS, {"count": count, "words": words, "load_rows": LOAD_ROWS, "hour": HOUR + timedelta(seconds=1)})
+    run(LOADS, {"hour": HOUR})
+    run("insert into writers (writer, next_segment_no) select writer, max(segment_no) + 1 from loads group by writer")
 
 
-def peak_bytes(rows: Path, form: str, count: int) -> int:
-    """The most memory that a process of its own has while it encodes these rows, and counts them."""
-    command = [sys.executable, "-c", ENCODE, str(rows), str(rows.with_name("file")), form, str(count)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    found, peak = map(int, done.stdout.split())
-    assert count == found
-    return peak
+def peak_bytes(exporting: Exporting, forms: list[str], name: str) -> int:
+    """The most memory that an export to a new destination has."""
+    exporting.deliver_to(LOCAL | {"name": name, "url": f"file:var/{name}", "formats": forms})
+    process = begin(exporting)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert 0 == process.returncode
+    return used.ru_maxrss * 1024
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("form", ["parquet", "csv", "ndjson"])
-def test_rows(tmp_path: Path, form: str, record_property: Callable[[str, object], None]) -> None:
-    """A million events of a kilobyte take no more than a hundred thousand, and less than 500 MB."""
-    peaks = []
+@pytest.mark.timeout(1_800)
+def test_rows(exporting: Exporting, record_property: Callable[[str, object], None]) -> None:
+    """A million events of a kilobyte take no more than a hundred thousand, and less than 500 MB, in each format."""
+    peaks: dict[str, list[int]] = {form: [] for form in FORMATS}
     for count in (100_000, 1_000_000):
-        rows = tmp_path / "rows.csv"
-        write_rows(rows, count, text_length=600)
-        peaks.append(peak_bytes(rows, form, count))
-    record_property(f"megabytes for {form}, 100 thousand and 1 million rows", [peak // MEGABYTE for peak in peaks])
+        fill(exporting, count, words=18)
+        for form in FORMATS:
+            peaks[form].append(peak_bytes(exporting, [form], f"{form}-{count}"))
+    for form, found in peaks.items():
+        record_property(f"megabytes for {form}, 100 thousand and 1 million rows", [peak // MEGABYTE for peak in found])
 
-    assert peaks[1] < BYTES_MAX
-    assert peaks[1] - peaks[0] < GROWTH_BYTES_MAX
+    assert [] == [form for form in FORMATS if peaks[form][1] > BYTES_MAX]
+    assert [] == [form for form in FORMATS if peaks[form][1] - peaks[form][0] > GROWTH_BYTES_MAX]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("form", ["parquet", "csv", "ndjson"])
-def test_large_events(tmp_path: Path, form: str, record_property: Callable[[str, object], None]) -> None:
-    """Events as large as they may be, 32 KB each, take no more than that either."""
-    rows = tmp_path / "rows.csv"
-    write_rows(rows, 40_000, text_length=30_000)
-    peak = peak_bytes(rows, form, 40_000)
-    record_property(f"megabytes for {form}, 40 thousand rows of 30 KB", peak // MEGABYTE)
+def test_large_events(exporting: Exporting, record_property: Callable[[str, object], None]) -> None:
+    """Events as large as they may be, 30 KB each, take no more than that either, in all formats at once."""
+    fill(exporting, 40_000, words=900)
+    peak = peak_bytes(exporting, FORMATS, "large")
+    record_property("megabytes for all formats, 40 thousand rows of 30 KB", peak // MEGABYTE)
 
     assert peak < BYTES_MAX

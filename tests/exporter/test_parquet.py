@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,17 @@ def test_compression(exporting: Exporting) -> None:
 
 
 def test_two_readers_agree(exporting: Exporting) -> None:
-    """Two readers, polars and DuckDB, read the stored rows, in the order of their identity."""
+    """Two readers, polars and DuckDB, read the stored rows, in the order in which they were received."""
     exporting.database.load(events(200), writer=2, segment_no=0)
     exporting.database.load(events(200, seed=1), writer=1, segment_no=0)
     exporting.database.load(events(50, seed=2), writer=1, segment_no=1)
     path = only_file(exporting)
     by_duckdb = duckdb_rows(ALL, path)
 
-    assert [tuple(row.values()) for row in in_order(exporting.database.expected)] == [
+    received = sorted(
+        in_order(exporting.database.expected), key=itemgetter("created_at", "writer", "segment_no", "idx")
+    )
+    assert [tuple(row.values()) for row in received] == [
         tuple(
             json.loads(value) if name == "raw_event_data" else value for name, value in zip(COLUMNS, row, strict=True)
         )

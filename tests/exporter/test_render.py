@@ -12,7 +12,7 @@ from tests.exporter.test_crash import begin
 from tests.exporter.test_status import status
 
 
-@pytest.mark.parametrize("size_bytes", [30_000])
+@pytest.mark.parametrize("size_bytes", [8_000])
 def test_no_room(exporting: Exporting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
     """Where a file cannot be made it is said which one and why; nothing is delivered or left, and later all is."""
     (unfinished := tmp_path / "unfinished").mkdir()
