@@ -160,6 +160,7 @@ class Export(Table, frozen=True, kw_only=True):
 
     rows_max: Positive = 1_000_000
     signing_key_path: Path = Path("var/signing.key")
+    request_path: str = ""
     destination: Annotated[tuple[Destination, ...], Meta(min_length=1)] = (Destination(),)
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from evothesis.admin.access import AccessError
 from evothesis.admin.desk import Asked, Desk, answer
 from evothesis.admin.exports import Exports
 from evothesis.admin.query import QueryError
+from evothesis.admin.requests import Requests
 from evothesis.admin.route import Route
 from evothesis.admin.routes import ROUTES
 from evothesis.config import Config
@@ -55,7 +56,8 @@ def admin_application(config: Config, url: str, board: Board, *, config_path: Pa
 
     async def opened(application: web.Application) -> AsyncIterator[None]:
         async with pool(url, name="admin") as connections:
-            exports = Exports(command)
+            wanted = config.export.request_path
+            exports = Requests(Path(wanted)) if wanted else Exports(command)
             application[_DESK] = Desk(config, url, connections, board, exports)
             yield
             await exports.close()
