@@ -1,0 +1,89 @@
+"""Machine: a Debian of its own, made once, booted and switched off any number of times."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from tests import processes
+from tests.appliance import eventually
+
+RELEASE = "bookworm"
+PACKAGES = "systemd,systemd-sysv,dbus,util-linux,procps,ca-certificates,curl"
+BOOT_SECONDS_MAX = 120
+ENVIRONMENT = {
+    "HOME": "/root",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "COLUMNS": "100",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+DEB = "/root/evothesis.deb"
+
+
+class Machine:
+    """A machine in a folder."""
+
+    def __init__(self, folder: Path, deb: Path) -> None:
+        """It is made, and not switched on; `deb` is in /root, and what it wants in apt's cache."""
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        bootstrap = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(folder)]
+        subprocess.run(bootstrap, check=True, stdout=subprocess.DEVNULL)
+        shutil.copy(deb, self.path(DEB))
+        # a network of its own is what it has not: now, from outside, is the time to download
+        shutil.copy("/etc/resolv.conf", self.path("/etc/resolv.conf"))
+        for words in (["update"], ["install", "--yes", "--download-only", DEB]):
+            command = ["chroot", folder, "apt-get", "--quiet=2", *words]
+            subprocess.run(command, env=os.environ | ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
+
+    def path(self, path: str) -> Path:
+        """Where a file of the machine lies."""
+        return self.folder / path.lstrip("/")
+
+    def boot(self) -> None:
+        """Switch it on; returns when systemd says that it runs."""
+        command = ["systemd-nspawn", "--register=no", "--keep-unit", "--private-network", "--quiet"]
+        with self.folder.with_suffix(".log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [*command, "--directory", str(self.folder), "--boot"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        eventually(lambda: self.shell("systemctl is-system-running") == "running\n", timeout=BOOT_SECONDS_MAX)
+
+    def switch_off(self) -> None:
+        """Stop everything in order."""
+        assert self._process, "it is not on"
+        self.shell("systemctl poweroff")
+        try:
+            self._process.wait(BOOT_SECONDS_MAX)
+        finally:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    @property
+    def leader(self) -> int:
+        """The process that is its first one, as it is numbered here."""
+        assert self._process, "it is not on"
+        return (processes.children(self._process.pid) or [0])[0]
+
+    def run(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a program in it, as root."""
+        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        return subprocess.run(
+            [*enter, *words], env=ENVIRONMENT, input=text, capture_output=True, text=True, check=False
+        )
+
+    def shell(self, line: str) -> str:
+        """What a line of shell prints; what it complains of is with it."""
+        return self.run("/bin/sh", "-c", f"{line} 2>&1").stdout
+
+    def property(self, unit: str, name: str) -> str:
+        """What systemd says of a unit."""
+        return self.shell(f"systemctl show --value --property={name} {unit}").strip()
