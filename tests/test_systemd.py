@@ -129,7 +129,9 @@ def test_users_and_folders(tmp_path: Path) -> None:
     users = {line.partition(":")[0] for line in (tmp_path / "etc/passwd").read_text().splitlines()}
     modes = {
         str(path.relative_to(tmp_path)): f"{path.stat().st_mode & 0o7777:o}"
-        for path in [folder for place in ("etc", "run", "var/lib") for folder in tmp_path.glob(f"{place}/evothesis/**/")]
+        for path in [
+            folder for place in ("etc", "run", "var/lib") for folder in tmp_path.glob(f"{place}/evothesis/**/")
+        ]
     }
     assert {settings(f"{name}.service")["User"] for name in EXPOSURE_MAX} <= users
     assert {

@@ -28,7 +28,9 @@ T = TypeVar("T")
 class Desk:
     """One for each listener, made in its event loop."""
 
-    def __init__(self, config: Config, url: str, connections: Connections, board: Board, exports: Exports | Requests) -> None:
+    def __init__(
+        self, config: Config, url: str, connections: Connections, board: Board, exports: Exports | Requests
+    ) -> None:
         """`url` and `connections` lead to the same database."""
         self.board = board
         self.config = config

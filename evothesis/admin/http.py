@@ -129,6 +129,8 @@ async def _hang_up(application: web.Application) -> None:
     await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in sockets))
 
 
-async def _finish(_request: web.Request, response: web.StreamResponse) -> None:
+async def _finish(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.popall("Server", None)
+    if request.headers.get("X-Forwarded-Proto") == "https":  # over HTTP it means nothing: RFC 6797, 8.1
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
     response.headers["X-Content-Type-Options"] = "nosniff"

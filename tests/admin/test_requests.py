@@ -21,7 +21,7 @@ FOLDER = "/run/evothesis"
 
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
-    """An appliance that may not export itself, with an event to deliver to a folder that cannot be made, and one that can."""
+    """An appliance that may not export itself, with an event for a folder that can be made, and for one that cannot."""
     folder = tmp_path_factory.mktemp("asking")
     (folder / "file").touch()
     destinations = [{"name": "client", "url": "file:var/bucket"}, {"name": "broken", "url": "file:file/bucket"}]

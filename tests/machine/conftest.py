@@ -32,7 +32,8 @@ class Packages:
 
     def newer(self, folder: Path) -> Path:
         """The package of a next version: another number, a line more in a unit, and a migration that does no harm."""
-        subprocess.run(["dpkg-deb", "--raw-extract", self.deb, folder], check=True)
+        extract = ["dpkg-deb", "--raw-extract", self.deb, folder]
+        subprocess.run(extract, check=True)
         package = folder / f"opt/evothesis/lib/python{PYTHON}/site-packages/evothesis"
         for path in (folder / "DEBIAN/control", package / "__init__.py"):
             path.write_text(path.read_text().replace("0.1.0", NEWER_VERSION, 1))
@@ -41,7 +42,8 @@ class Packages:
         number = len(list((package / "migrations").glob("*.sql"))) + 1
         (package / f"migrations/{number:04d}_newer.sql").write_text("create table newer (id integer);\n")
         path = folder.with_suffix(".deb")
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, path], check=True)
+        pack = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, path]
+        subprocess.run(pack, check=True, stdout=subprocess.DEVNULL)
         return path
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 from tests import processes
@@ -36,7 +39,7 @@ class Machine:
         # a network of its own is what it has not: now, from outside, is the time to download
         shutil.copy("/etc/resolv.conf", self.path("/etc/resolv.conf"))
         for words in (["update"], ["install", "--yes", "--download-only", DEB]):
-            command = ["chroot", folder, "apt-get", "--quiet=2", *words]
+            command = ["chroot", str(folder), "apt-get", "--quiet=2", *words]
             subprocess.run(command, env=os.environ | ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
 
     def path(self, path: str) -> Path:
@@ -71,14 +74,32 @@ class Machine:
     def leader(self) -> int:
         """The process that is its first one, as it is numbered here."""
         assert self._process, "it is not on"
-        return (processes.children(self._process.pid) or [0])[0]
+        return next(iter(processes.children(self._process.pid)), 0)
+
+    def _enter(self) -> list[str]:
+        return ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
 
     def run(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program in it, as root."""
-        enter = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         return subprocess.run(
-            [*enter, *words], env=ENVIRONMENT, input=text, capture_output=True, text=True, check=False
+            [*self._enter(), *words], env=ENVIRONMENT, input=text, capture_output=True, text=True, check=False
         )
+
+    def terminal(self, *words: str) -> str:
+        """What a program prints on a terminal, colours and all."""
+        leader, follower = pty.openpty()
+        termios.tcsetwinsize(follower, (50, int(ENVIRONMENT["COLUMNS"])))
+        environment = ENVIRONMENT | {"TERM": "xterm-256color"}
+        said = b""
+        with subprocess.Popen(
+            [*self._enter(), *words], env=environment, stdin=follower, stdout=follower, stderr=follower
+        ):
+            os.close(follower)
+            with suppress(OSError):  # the program has ended, and its terminal with it
+                while part := os.read(leader, 4096):
+                    said += part
+        os.close(leader)
+        return said.decode()
 
     def shell(self, line: str) -> str:
         """What a line of shell prints; what it complains of is with it."""

@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tests.appliance import eventually
 from tests.machine.machine import DEB, Machine
+from tests.machine.sender import HOST
+from tests.machine.wire import CERTIFICATE, INSIDE
 
 ANSWERS = """\
 instance = "acme"
@@ -54,9 +57,14 @@ class Operator:
         assert 0 == done.returncode, done.stdout + done.stderr
 
     def open_to_outside(self) -> None:
-        """Put Caddy before the collector."""
+        """Put Caddy before the collector; the machine finds its own name, and believes its certificate."""
         self._machine.path("/etc/caddy/Caddyfile").write_text(CADDYFILE)
+        with self._machine.path("/etc/hosts").open("a") as names:
+            names.write(f"{INSIDE} {HOST}\n")
         assert "" == self._machine.shell("systemctl reload caddy")
+        eventually(self._machine.path(CERTIFICATE).exists)
+        shutil.copy(self._machine.path(CERTIFICATE), self._machine.path("/usr/local/share/ca-certificates/own.crt"))
+        assert 0 == self._machine.run("update-ca-certificates").returncode
 
     def ask(self, path: str, method: str = "GET") -> Any:  # noqa: ANN401 - any JSON value
         """What the operator's API answers, nothing while it does not."""

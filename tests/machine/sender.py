@@ -7,6 +7,7 @@ how often what else happened.
 from __future__ import annotations
 
 import json
+import random
 import socket
 import ssl
 import sys
@@ -18,13 +19,14 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
 
 HOST = "collect.example.com"
+SITES = ("shop.example.com", "shop.example.com", "blog.example.com", "example.org")  # the first has half of all
 SENDERS = 4
 PAUSE_SECONDS = 0.1  # all of them have one address, which may send 50 requests a second
 
 
 def send(address: str, context: ssl.SSLContext) -> str:
     """Send one event; what became of it."""
-    event = {"eventType": "click", "siteId": "shop.example.com", "eventId": uuid.uuid4().hex}
+    event = {"eventType": "click", "siteId": random.choice(SITES), "eventId": uuid.uuid4().hex}
     connection = HTTPSConnection(HOST, context=context)
     try:
         with socket.create_connection((address, 443), timeout=30) as plain:

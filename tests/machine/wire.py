@@ -30,7 +30,8 @@ class Wire:
     def __init__(self, machine: Machine) -> None:
         """Lay it."""
         self._machine = machine
-        self._place = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        place = ["unshare", "--net", "sleep", "infinity"]
+        self._place = subprocess.Popen(place)
         network = Path(f"/proc/{self._place.pid}/ns/net")
         eventually(lambda: network.readlink() != Path("/proc/self/ns/net").readlink())
         self.lay()

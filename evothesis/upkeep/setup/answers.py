@@ -51,6 +51,7 @@ def understood(said: Document, machine: Machine) -> Answers:
         raise ConfigurationError(message, hint='it stands in the bucket and on invoices: instance = "acme"')
     # a reverse proxy on this machine stands before it, and says who asks
     server = document.setdefault("server", {})
+    server.setdefault("public_url", f"https://{host}")
     if not server.get("tls_cert"):
         server.setdefault("host", "127.0.0.1")
         server.setdefault("proxies", ["127.0.0.1", "::1"])
