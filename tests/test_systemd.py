@@ -135,7 +135,7 @@ def test_users_and_folders(tmp_path: Path) -> None:
     }
     assert {settings(f"{name}.service")["User"] for name in EXPOSURE_MAX} <= users
     assert {
-        "etc/evothesis": "750",
+        "etc/evothesis": "751",
         "etc/evothesis/secrets": "700",
         "etc/evothesis/secrets/serve": "700",
         "etc/evothesis/secrets/export": "700",

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -17,7 +17,7 @@ from evothesis.config import Config
 from evothesis.upkeep.finding import Finding, act, note, ok
 
 ANSWER_SECONDS_MAX = 5
-CERTIFICATE_DAYS_MIN = 7  # a proxy that renews its certificate by itself does so weeks before
+LEFT_MIN = 0.1  # of a certificate's life, be it hours or months; proxies renew it when a third is left
 DAY_SECONDS = 86_400
 
 
@@ -50,7 +50,7 @@ def _asked(url: str, connection: HTTPConnection) -> Iterator[Finding]:
         try:
             connection.connect()
             if isinstance(connection.sock, ssl.SSLSocket):
-                yield _certificate(connection.sock)
+                yield certificate(connection.sock.getpeercert() or {}, time.time())
             connection.request("GET", "/health")
             response = connection.getresponse()
             takes_events = response.status == HTTPStatus.OK and "spool" in json.loads(response.read())
@@ -68,10 +68,10 @@ def _asked(url: str, connection: HTTPConnection) -> Iterator[Finding]:
                 yield act("outside", found, "see the configuration of the proxy")
 
 
-def _certificate(secure: ssl.SSLSocket) -> Finding:
-    certificate = secure.getpeercert() or {}
-    days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / DAY_SECONDS
-    found = f"of the proxy; good for {days:,.0f} days"
-    if days < CERTIFICATE_DAYS_MIN:
+def certificate(said: Mapping[str, object], now: float) -> Finding:
+    """How long a certificate is still good, as ssl.SSLSocket.getpeercert() says it."""
+    begins, ends = (ssl.cert_time_to_seconds(str(said[name])) for name in ("notBefore", "notAfter"))
+    found = f"of the proxy; good for {(ends - now) / DAY_SECONDS:,.1f} days"
+    if ends - now < LEFT_MIN * (ends - begins):
         return act("certificate", found, "see why the proxy does not renew it")
     return ok("certificate", found)

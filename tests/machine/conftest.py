@@ -6,7 +6,6 @@ and systemd-container: `script/test --appliance` sees to it.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,4 +89,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
     for name, value in (line for report in reports for line in report.user_properties):
         terminalreporter.write_line(f"{name}: {value}")
-    terminalreporter.write_line(f"on {os.cpu_count()} processors")

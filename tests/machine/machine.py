@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import shutil
-import signal
 import subprocess
 import termios
 from contextlib import suppress
@@ -66,7 +65,7 @@ class Machine:
         try:
             self._process.wait(BOOT_SECONDS_MAX)
         finally:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
             self._process = None
 

@@ -47,7 +47,7 @@ class Operator:
         """Install a package, the one that is there if no other is given."""
         if package:
             self.put(package, DEB)
-        done = self._machine.run("apt-get", "install", "--yes", "--no-download", "--allow-downgrades", DEB)
+        done = self._machine.run("apt-get", "install", "--yes", "--allow-downgrades", DEB)
         assert 0 == done.returncode, done.stdout + done.stderr
 
     def init(self) -> None:

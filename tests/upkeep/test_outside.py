@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from evothesis.config import Config
-from evothesis.upkeep.outside import outside
+from evothesis.upkeep.outside import certificate, outside
 from tests import processes
-from tests.test_tls import certificate
+from tests.test_tls import certificate as self_signed
+
+BEGAN = 1_795_564_800  # 2026-11-25
 
 
 class Proxy(BaseHTTPRequestHandler):
@@ -71,8 +73,8 @@ def test_leads_elsewhere() -> None:
 
 
 def test_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that browsers do not believe is told of, and one that soon ends, too."""
-    path, key = certificate(tmp_path)
+    """A certificate that browsers do not believe is told of, and of another one how long it is good."""
+    path, key = self_signed(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(path, key)
 
@@ -82,7 +84,15 @@ def test_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         known = found(f"https://localhost:{port}")
 
     assert ("act", "browsers do not believe https") == unknown[-1]
-    assert [("act", "of the proxy; good for 1 days"), "ok"] == [known[-2], known[-1][0]]
+    assert [("ok", "of the proxy; good for 1.0 days"), "ok"] == [known[-2], known[-1][0]]
+
+
+@pytest.mark.parametrize(("hours", "state"), [(10, "ok"), (11, "act")])
+def test_old_certificate(hours: int, state: str) -> None:
+    """What a proxy should have renewed long ago is a finding, however short-lived it is."""
+    said = {"notBefore": "Nov 25 00:00:00 2026 GMT", "notAfter": "Nov 25 12:00:00 2026 GMT"}
+
+    assert state == certificate(said, BEGAN + hours * 3600).state
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "localhost:PORT"])
