@@ -14,7 +14,7 @@ import pytest
 
 from tests.appliance import ROOT
 from tests.machine.machine import RELEASE, Machine
-from tests.machine.operator import Operator
+from tests.machine.operators import Operator
 from tests.machine.wire import Wire
 
 PYTHON = "3.11"  # that of RELEASE

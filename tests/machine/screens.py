@@ -16,7 +16,7 @@ from rich.text import Text
 from tests.appliance import ROOT, eventually
 from tests.machine.conftest import Packages
 from tests.machine.machine import ENVIRONMENT, Machine
-from tests.machine.operator import ANSWERS, Operator
+from tests.machine.operators import ANSWERS, Operator
 from tests.machine.wire import Wire
 
 FOLDER = ROOT / "docs/screens"

@@ -14,7 +14,7 @@ import pytest
 from tests.appliance import eventually
 from tests.machine.conftest import NEWER_VERSION, Packages
 from tests.machine.machine import Machine
-from tests.machine.operator import Operator
+from tests.machine.operators import Operator
 from tests.machine.wire import Wire
 from tests.test_systemd import EXPOSURE_MAX
 
