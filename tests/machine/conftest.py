@@ -31,7 +31,7 @@ class Packages:
 
     def newer(self, folder: Path) -> Path:
         """The package of a next version: another number, a line more in a unit, and a migration that does no harm."""
-        extract = ["dpkg-deb", "--raw-extract", self.deb, folder]
+        extract = ["dpkg-deb", "--raw-extract", str(self.deb), str(folder)]
         subprocess.run(extract, check=True)
         package = folder / f"opt/evothesis/lib/python{PYTHON}/site-packages/evothesis"
         for path in (folder / "DEBIAN/control", package / "__init__.py"):
@@ -41,7 +41,7 @@ class Packages:
         number = len(list((package / "migrations").glob("*.sql"))) + 1
         (package / f"migrations/{number:04d}_newer.sql").write_text("create table newer (id integer);\n")
         path = folder.with_suffix(".deb")
-        pack = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, path]
+        pack = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(folder), str(path)]
         subprocess.run(pack, check=True, stdout=subprocess.DEVNULL)
         return path
 
