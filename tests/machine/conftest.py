@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from evothesis import __version__
 from tests.appliance import ROOT
 from tests.machine.machine import RELEASE, Machine
 from tests.machine.operators import Operator
 from tests.machine.wire import Wire
 
 PYTHON = "3.11"  # that of RELEASE
+NEWER_VERSION = "0.2.0"
 
 
 class Packages:
@@ -35,7 +37,7 @@ class Packages:
         subprocess.run(extract, check=True)
         package = folder / f"opt/evothesis/lib/python{PYTHON}/site-packages/evothesis"
         for path in (folder / "DEBIAN/control", package / "__init__.py"):
-            path.write_text(path.read_text().replace("0.1.0", NEWER_VERSION, 1))
+            path.write_text(path.read_text().replace(__version__, NEWER_VERSION, 1))
         with (package / "systemd/evothesis-collector.service").open("a") as unit:
             unit.write("# a line more\n")
         number = len(list((package / "migrations").glob("*.sql"))) + 1
@@ -44,9 +46,6 @@ class Packages:
         pack = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(folder), str(path)]
         subprocess.run(pack, check=True, stdout=subprocess.DEVNULL)
         return path
-
-
-NEWER_VERSION = "0.2.0"
 
 
 @pytest.fixture(scope="session")
