@@ -28,6 +28,7 @@ from evothesis.setting import (
     Origin,
     Port,
     Positive,
+    PublicUrl,
     SiteName,
     Table,
     signing_keys,
@@ -46,6 +47,7 @@ class Server(Table, frozen=True, kw_only=True):
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
     origins: tuple[Origin, ...] = ()
+    public_url: PublicUrl = ""
     tls_cert: str = ""
     tls_key: str = ""
 
@@ -162,6 +164,7 @@ class Export(Table, frozen=True, kw_only=True):
 
     rows_max: Positive = 1_000_000
     signing_key_path: Path = Path("var/signing.key")
+    request_path: str = ""
     destination: Annotated[tuple[Destination, ...], Meta(min_length=1)] = (Destination(),)
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ def test_exposure(name: str) -> None:
 
 def test_units_are_understood(tmp_path: Path) -> None:
     """Systemd knows every setting, and finds every unit that another one names."""
-    for path in [*UNITS.glob("*.service"), *UNITS.glob("*.socket"), *UNITS.glob("*.timer")]:
+    for path in [*UNITS.glob("*.service"), *UNITS.glob("*.socket"), *UNITS.glob("*.timer"), *UNITS.glob("*.path")]:
         # the program is somewhere else on the machine of the tests
         text = path.read_text().replace("/usr/local/bin/evothesis", shutil.which("true") or "")
         (tmp_path / path.name).write_text(text)
@@ -129,14 +129,17 @@ def test_users_and_folders(tmp_path: Path) -> None:
     users = {line.partition(":")[0] for line in (tmp_path / "etc/passwd").read_text().splitlines()}
     modes = {
         str(path.relative_to(tmp_path)): f"{path.stat().st_mode & 0o7777:o}"
-        for path in [*tmp_path.glob("etc/evothesis/**/"), *tmp_path.glob("var/lib/evothesis/**/")]
+        for path in [
+            folder for place in ("etc", "run", "var/lib") for folder in tmp_path.glob(f"{place}/evothesis/**/")
+        ]
     }
     assert {settings(f"{name}.service")["User"] for name in EXPOSURE_MAX} <= users
     assert {
-        "etc/evothesis": "750",
+        "etc/evothesis": "751",
         "etc/evothesis/secrets": "700",
         "etc/evothesis/secrets/serve": "700",
         "etc/evothesis/secrets/export": "700",
+        "run/evothesis": "770",
         "var/lib/evothesis": "750",
         "var/lib/evothesis/spool": "2770",
         "var/lib/evothesis/export": "700",

@@ -15,6 +15,7 @@ from evothesis.admin.access import Access
 from evothesis.admin.deliveries import Deliveries
 from evothesis.admin.exports import Exports
 from evothesis.admin.feed import Feed
+from evothesis.admin.requests import Requests
 from evothesis.config import Config
 from evothesis.numbers import Board
 from evothesis.pg import Connections
@@ -27,7 +28,9 @@ T = TypeVar("T")
 class Desk:
     """One for each listener, made in its event loop."""
 
-    def __init__(self, config: Config, url: str, connections: Connections, board: Board, exports: Exports) -> None:
+    def __init__(
+        self, config: Config, url: str, connections: Connections, board: Board, exports: Exports | Requests
+    ) -> None:
         """`url` and `connections` lead to the same database."""
         self.board = board
         self.config = config

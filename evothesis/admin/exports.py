@@ -86,11 +86,16 @@ async def _all(tries: list[Any]) -> list[dict[str, Any]]:
     return list(await asyncio.gather(*tries))
 
 
+def configured(destination: Destination) -> dict[str, Any]:
+    """Its settings, without secrets."""
+    fields = {name: masked(name, value) for name, value in msgspec.structs.asdict(destination).items()}
+    return fields | {"access_key_id": destination.access_key_id and f"{destination.access_key_id[:4]}{MASK}"}
+
+
 async def _reach(destination: Destination, instance: str) -> dict[str, Any]:
     from evothesis.exporter.reach import reach  # what it needs is large, and seldom asked for
 
-    fields = {name: masked(name, value) for name, value in msgspec.structs.asdict(destination).items()}
-    fields["access_key_id"] = destination.access_key_id and f"{destination.access_key_id[:4]}{MASK}"
+    fields = configured(destination) | {"tried_at": datetime.now(UTC)}
     try:
         error = await asyncio.wait_for(asyncio.to_thread(reach, destination, instance=instance), REACH_SECONDS)
     except TimeoutError:

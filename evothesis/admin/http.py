@@ -17,6 +17,7 @@ from evothesis.admin.access import AccessError
 from evothesis.admin.desk import Asked, Desk, answer
 from evothesis.admin.exports import Exports
 from evothesis.admin.query import QueryError
+from evothesis.admin.requests import Requests
 from evothesis.admin.route import Route
 from evothesis.admin.routes import ROUTES
 from evothesis.config import Config
@@ -55,7 +56,8 @@ def admin_application(config: Config, url: str, board: Board, *, config_path: Pa
 
     async def opened(application: web.Application) -> AsyncIterator[None]:
         async with pool(url, name="admin") as connections:
-            exports = Exports(command)
+            wanted = config.export.request_path
+            exports = Requests(Path(wanted)) if wanted else Exports(command)
             application[_DESK] = Desk(config, url, connections, board, exports)
             yield
             await exports.close()
@@ -127,6 +129,8 @@ async def _hang_up(application: web.Application) -> None:
     await asyncio.gather(*(socket.close(code=WSCloseCode.GOING_AWAY) for socket in sockets))
 
 
-async def _finish(_request: web.Request, response: web.StreamResponse) -> None:
+async def _finish(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.popall("Server", None)
+    if request.headers.get("X-Forwarded-Proto") == "https":  # over HTTP it means nothing: RFC 6797, 8.1
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -96,10 +96,11 @@ def _install(said: dict[str, Any], root: Root, *, dry_run: bool) -> None:
     if root.is_machine and config.database.url == LOCAL_DATABASE:
         for _ in range(1 if dry_run else 2):  # what has to be installed first is set up then
             _make(run.postgresql(machine), dry_run=dry_run)
-    if root.is_machine:
-        _make([running(where, "migrate", "--config", str(run.CONFIG))], dry_run=dry_run)
     _make(run.signing(config, root), dry_run=dry_run)
     _make(units.steps(config, root, where, run.folders(config)), dry_run=dry_run)
+    if root.is_machine:
+        # last: a machine that goes back a version has its units then, whose collector takes events all the same
+        _make([running(where, "migrate", "--config", str(run.CONFIG))], dry_run=dry_run)
     if not dry_run:
         if root.is_machine:
             _try_buckets(run.read_back(root))

@@ -25,7 +25,7 @@ from evothesis.exporter.manifest import LATEST
 from evothesis.exporter.prepare import README, readme
 from evothesis.exporter.status import Status, status
 from evothesis.exporter.store import store
-from evothesis.upkeep import billing, machine, stored
+from evothesis.upkeep import billing, machine, outside, stored
 from evothesis.upkeep.finding import Finding, State, act, note, ok
 
 LAG_SECONDS_MAX = 6 * 3600
@@ -41,6 +41,7 @@ def examine(config: Config, path: Path | None) -> Iterator[Finding]:
     yield from machine.certificate(config)
     yield from _looked("disk", lambda: machine.disks(config))
     yield machine.collector(config)
+    yield from outside.outside(config)
     yield from _looked("spool", lambda: machine.spool(config))
     yield from _looked("database", lambda: _database(config))
     for destination in config.export.destination:

@@ -167,7 +167,8 @@ def units() -> Iterator[Finding]:
     if not SYSTEMD.exists():
         return
     fields = "--property=Id,ActiveState,UnitFileState,Result"
-    command = ["systemctl", "show", "--all", fields, f"{UNITS}.service", f"{UNITS}.timer", f"{UNITS}.socket"]
+    patterns = [f"{UNITS}.{kind}" for kind in ("service", "timer", "socket", "path")]
+    command = ["systemctl", "show", "--all", fields, *patterns]
     answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     shown = [dict(line.split("=", 1) for line in part.splitlines()) for part in answer.split("\n\n") if part.strip()]
     failed = [unit["Id"] for unit in shown if unit["ActiveState"] == "failed"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -23,8 +25,7 @@ WORDS_LENGTH_MAX = 2_000  # of what a program says when it fails
 def run(connection: pg.Connection, url: str, name: str, *arguments: str, database: str | None = None) -> None:
     """Run a program on a database, which `database` may name another one of the server. Raises EvothesisError."""
     major = connection.info.server_version // 10_000
-    places = [DEBIAN / str(major) / "bin" / name, binaries() / name]
-    fitting = [place for place in places if place.exists() and _major(place) == major]
+    fitting = [place for place in _places(major, name) if place.exists() and _major(place) == major]
     if not fitting:
         message = f"there is no {name} of PostgreSQL {major} on this machine"
         raise EvothesisError(message, hint=f"apt-get install postgresql-client-{major}")
@@ -42,6 +43,12 @@ def run(connection: pg.Connection, url: str, name: str, *arguments: str, databas
     if done.returncode:
         message = f"{name} failed: {done.stderr.strip()[-WORDS_LENGTH_MAX:]}"
         raise EvothesisError(message, hint="is there room on the disk, and does the server run?")
+
+
+def _places(major: int, name: str) -> Iterator[Path]:
+    yield DEBIAN / str(major) / "bin" / name
+    with suppress(EvothesisError):  # the embedded PostgreSQL need not be installed
+        yield binaries() / name
 
 
 def _major(program: Path) -> int:

@@ -160,6 +160,14 @@ def test_golden_headers(served: Appliance, path: str) -> None:
         assert ("no-store", "nosniff") == (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"])
 
 
+@pytest.mark.parametrize(("scheme", "expected"), [("https", "max-age=31536000"), ("http", None)])
+def test_stays_secure(served: Appliance, scheme: str, expected: str | None) -> None:
+    """Who came over HTTPS, through a proxy, is told to come by nothing else."""
+    answer = ask(served.admin_url, "GET", "/health", headers={"X-Forwarded-Proto": scheme})
+
+    assert expected == answer.headers["Strict-Transport-Security"]
+
+
 def test_no_token_set(tmp_path: Path, postgres_template: Path) -> None:
     """Where no token is configured nobody is let in, also not with an empty one."""
     with running(tmp_path, postgres_template, {"admin": {"token": ""}}) as appliance:

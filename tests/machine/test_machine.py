@@ -1,109 +1,92 @@
-"""From a bare Debian to a service, on a systemd that runs: installed, used, hurt, restored, rebooted, taken away.
+"""From a bare Debian to a service, on a systemd that runs: installed, used from outside, hurt, upgraded, taken away.
 
 The tests are one story: each goes on where the one before it ended.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from tests.appliance import eventually
-from tests.machine.conftest import Machine
+from tests.machine.conftest import NEWER_VERSION, Packages
+from tests.machine.machine import Machine
+from tests.machine.operators import Operator
+from tests.machine.wire import Wire
 from tests.test_systemd import EXPOSURE_MAX
 
 pytestmark = [pytest.mark.machine, pytest.mark.long, pytest.mark.timeout(900)]
 
 FIRST_EVENT_SECONDS_MAX = 300
-WATCHDOG_SECONDS_MAX = 60
-ANSWERS = """\
-instance = "acme"
-host = "collect.example.com"
+WATCHDOG_SECONDS_MAX = 90
+# the bars of the appliance; each unit has a lower one of its own in EXPOSURE_MAX
+EXPOSURE_BARS = {"evothesis-collector": 1.0, "evothesis-loader": 0.5, "evothesis-export": 1.2}
+# beside what a timer has of its own: it elapses at once
+NOW = "[Timer]\nOnActiveSec=1\nAccuracySec=1\nRandomizedDelaySec=0\n"
+JOBS = dict.fromkeys(("backup", "drill", "export", "usage-notify"), ("success", "0"))
+JOBS |= {"usage-close": ("exit-code", "1")}  # of the month before there is nothing yet: a person is to know
 
-[[export.destination]]
-name = "client"
-url = "file:/srv/events"
-"""
-COUNT = 'curl -s -H "Authorization: Bearer $(cat /etc/evothesis/secrets/serve/admin.token)" 127.0.0.1:8001/events/count'
-# four senders with a new connection for each event, none of which tries again; prints how many were answered, and not
-SEND = """
-import http.client, json, sys, threading, time, uuid
-end, answers, lock = time.time() + float(sys.argv[1]), {True: 0, False: 0}, threading.Lock()
-def send():
-    while time.time() < end:
-        body = json.dumps({"eventType": "click", "siteId": "shop.example.com", "eventId": uuid.uuid4().hex})
-        headers = {"Content-Type": "application/json", "X-Forwarded-For": f"198.51.100.{uuid.uuid4().int % 250}"}
-        connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=30)
-        try:
-            connection.request("POST", "/collect", body, headers)
-            was_taken = connection.getresponse().status == 200
-        except OSError:
-            was_taken = False
-        connection.close()
-        with lock:
-            answers[was_taken] += 1
-        time.sleep(0.02)
-threads = [threading.Thread(target=send) for _ in range(4)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-print(json.dumps([answers[True], answers[False]]))
-"""
+Record = Callable[[str, object], None]
 
 
-def stored(machine: Machine) -> int:
-    """How many events the operator's API counts."""
-    return int(json.loads(machine.shell(COUNT) or '{"total": -1}')["total"])
-
-
-def send(machine: Machine, seconds: float) -> list[int]:
-    """Send for a while: how many events were taken, and how many were not."""
-    done = machine.run("python3", "-", str(seconds), text=SEND)
-    found: list[int] = json.loads(done.stdout)
-    return found
-
-
-def findings(machine: Machine) -> dict[str, Any]:
-    """What the doctor has found that needs a person."""
-    found = json.loads(machine.run("evothesis", "doctor", "--format", "json").stdout)["findings"]
-    return {one["subject"]: one["found"] for one in found if one["state"] == "act"}
-
-
-def test_first_event(machine: Machine, record_property: Callable[[str, object], None]) -> None:
-    """One command makes a running service of a bare machine, within five minutes to the first stored event."""
-    (machine.folder / "root/acme.toml").write_text(ANSWERS)
+def test_first_event(machine: Machine, operator: Operator, wire: Wire, record_property: Record) -> None:
+    """Two commands make a running service of a bare machine, within five minutes to the first stored event."""
     began = time.monotonic()
-    done = machine.run("evothesis", "init", "--answers", "/root/acme.toml")
-    assert 0 == done.returncode, done.stdout + done.stderr
-    taken, refused = send(machine, 0.1)
-    eventually(lambda: stored(machine) == taken, timeout=60)
-    seconds = time.monotonic() - began
+    operator.install()
+    record_property("seconds from a bare machine to the installed package", round(time.monotonic() - began))
+    operator.init()
+    operator.open_to_outside()
+    sent = wire.send()
+    eventually(lambda: operator.stored() == sent.taken, timeout=60)
+    seconds = round(time.monotonic() - began)
 
-    record_property("seconds from a bare machine to the first event stored", round(seconds))
+    record_property("seconds from a bare machine to the first event stored", seconds)
     assert seconds < FIRST_EVENT_SECONDS_MAX
-    assert (0, 0) == (refused, machine.shell("systemctl --failed --no-legend").count("\n"))
+    assert ({}, "") == (sent.others, machine.shell("systemctl --failed --no-legend"))
 
 
-@pytest.mark.parametrize("job", ["export", "backup", "drill"])
-def test_jobs(machine: Machine, job: str) -> None:
-    """What timers start works as its own user, in its sandbox."""
-    said = machine.shell(f"systemctl start evothesis-{job}")
+@pytest.mark.parametrize("job", JOBS)
+def test_timers(machine: Machine, job: str) -> None:
+    """A timer that elapses starts its job, which works as its own user, in its sandbox."""
+    folder = machine.path(f"/run/systemd/system/evothesis-{job}.timer.d")
+    machine.shell(f"mkdir -p /run/systemd/system/{folder.name}")
+    machine.run("tee", f"/run/systemd/system/{folder.name}/now.conf", text=NOW)
+    machine.shell(f"systemctl daemon-reload; systemctl restart evothesis-{job}.timer")
 
-    journal = machine.shell(f"journalctl --no-pager -u evothesis-{job}")
-    assert ("", "success") == (said, machine.property(f"evothesis-{job}.service", "Result")), journal
+    service = f"evothesis-{job}.service"
+    eventually(lambda: machine.property(service, "ExecMainExitTimestamp"), timeout=60)
+    eventually(lambda: machine.property(service, "ActiveState") != "activating", timeout=60)
+    journal = machine.shell(f"journalctl --no-pager --unit={service}")
+    result = (machine.property(service, "Result"), machine.property(service, "ExecMainStatus"))
+    machine.shell(f"rm -r /run/systemd/system/{folder.name}; systemctl daemon-reload; systemctl reset-failed")
+    assert JOBS[job] == result, journal
 
 
-def test_well(machine: Machine) -> None:
+def test_export_on_request(operator: Operator, wire: Wire) -> None:
+    """The operator's API, which has no network, has an export started by systemd, and knows how it went."""
+    before = operator.stored()
+    sent = wire.send()
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
+    started = operator.ask("/export/run", "POST")["run"]
+    eventually(lambda: not operator.ask("/export/status")["run"]["running"], timeout=60)
+
+    status, (client,) = operator.ask("/export/status"), operator.ask("/export/config")["destinations"]
+    assert (True, 0) == (started["running"], status["run"]["exit_code"])
+    assert before + sent.taken == status["destinations"][0]["rows"]
+    assert (True, None, True) == (client["ok"], client["error"], client["tried_at"] > started["began_at"])
+
+
+def test_well(machine: Machine, operator: Operator, record_property: Record) -> None:
     """The doctor finds nothing that needs a person; systemd judges each service as it was judged before."""
-    exposed = {name: machine.shell(f"systemd-analyze security --no-pager {name}.service") for name in EXPOSURE_MAX}
+    said = {name: machine.shell(f"systemd-analyze security --no-pager {name}.service") for name in EXPOSURE_MAX}
+    levels = {name: float(text.rpartition(": ")[2].split()[0]) for name, text in said.items()}
 
-    assert {} == findings(machine)
-    levels = {name: float(text.rpartition(": ")[2].split()[0]) for name, text in exposed.items()}
-    assert {} == {name: level for name, level in levels.items() if level > EXPOSURE_MAX[name]}
+    record_property("exposure", ", ".join(f"{name} {level}" for name, level in levels.items()))
+    assert {} == operator.findings()
+    assert {} == {name: level for name, level in levels.items() if level > (EXPOSURE_MAX | EXPOSURE_BARS)[name]}
 
 
 def test_collector_can_do_little(machine: Machine) -> None:
@@ -113,74 +96,137 @@ def test_collector_can_do_little(machine: Machine) -> None:
     database = machine.shell(f"{as_collector} psql -h /run/postgresql -U evothesis -c 'select 1' evothesis")
     pid = machine.property("evothesis-collector", "MainPID")
     status = machine.shell(f"cat /proc/{pid}/status")
-    addresses = machine.shell(f"nsenter --target={pid} --net cat /proc/net/route")
+    routes = machine.shell(f"nsenter --target={pid} --net cat /proc/net/route")
 
     assert ("Permission denied" in secret, "FATAL" in database) == (True, True)
     assert ("CapBnd:\t0000000000000000" in status, "NoNewPrivs:\t1" in status) == (True, True)
-    assert 1 == addresses.count("\n"), addresses
+    assert 1 == routes.count("\n"), routes
 
 
-def test_restarts_refuse_nobody(machine: Machine) -> None:
+def test_restarts_refuse_nobody(machine: Machine, operator: Operator, wire: Wire, record_property: Record) -> None:
     """While collector and loader restart every event is taken, and stored once."""
-    before = stored(machine)
-    units = "evothesis-collector evothesis-loader evothesis-collector"
-    (machine.folder / "root/restart.sh").write_text(f"for unit in {units}; do sleep 2; systemctl restart $unit; done")
-    machine.shell("systemd-run --quiet /bin/sh /root/restart.sh")
+    before = operator.stored()
+    with wire.sending() as sent:
+        for unit in ("evothesis-collector", "evothesis-loader", "evothesis-collector"):
+            time.sleep(2)
+            machine.shell(f"systemctl restart {unit}")
+        time.sleep(2)
 
-    taken, refused = send(machine, 25)
-
-    assert 0 == refused
-    eventually(lambda: stored(machine) == before + taken, timeout=60)
-
-
-def test_watchdog(machine: Machine) -> None:
-    """A collector that stands still is killed and started again; who asks meanwhile waits."""
-    machine.shell("kill -STOP $(systemctl show --value --property=MainPID evothesis-collector)")
-
-    eventually(lambda: machine.property("evothesis-collector", "NRestarts") == "1", timeout=WATCHDOG_SECONDS_MAX)
-    taken, refused = send(machine, 0.1)
-    assert (True, 0) == (taken > 0, refused)
+    record_property("requests during three restarts, and refused ones", (sent.taken, sent.others))
+    assert {} == sent.others
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
 
 
-def test_restore_then_continue(machine: Machine) -> None:
-    """The backup is restored while events come in; what came after it is loaded again, and delivered once."""
-    before = stored(machine)
-    timers = "evothesis-export.timer evothesis-backup.timer"
-    machine.shell(f"systemctl stop evothesis-loader.socket evothesis-loader {timers}")
+@pytest.mark.parametrize("victim", ["evothesis-collector", "evothesis-loader", "postgresql@15-main"])
+def test_kills(machine: Machine, operator: Operator, wire: Wire, victim: str) -> None:
+    """Whoever is killed comes back by himself; each event that was taken is stored, and none twice."""
+    before = operator.stored()
+    with wire.sending() as sent:
+        time.sleep(1)
+        machine.shell(f"systemctl kill --kill-whom=main --signal=KILL {victim}")
+        eventually(lambda: machine.property(victim, "ActiveState") == "active", timeout=60)
+        time.sleep(1)
+
+    assert sent.taken > 0
+    known = sent.taken + sum(sent.others.values())  # an answer that a kill has cut off may have been a yes
+    eventually(lambda: before + sent.taken <= operator.stored() <= before + known, timeout=60)
+
+
+def test_stops(machine: Machine, operator: Operator, wire: Wire) -> None:
+    """A stopped loader delays events, a stopped collector is started by the next visitor; nobody is refused."""
+    before = operator.stored()
+    machine.shell("systemctl stop evothesis-loader.socket evothesis-loader evothesis-collector")
+    with wire.sending() as sent:
+        eventually(lambda: machine.property("evothesis-collector", "ActiveState") == "active", timeout=60)
+    machine.shell("systemctl start evothesis-loader")
+
+    assert {} == sent.others
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
+
+
+@pytest.mark.parametrize("unit", ["evothesis-collector", "evothesis-loader"])
+def test_watchdog(machine: Machine, wire: Wire, unit: str) -> None:
+    """A service that stands still is killed and started again by systemd; who asks meanwhile waits."""
+    before = int(machine.property(unit, "NRestarts"))
+    machine.shell(f"systemctl kill --kill-whom=main --signal=STOP {unit}")
+    eventually(lambda: int(machine.property(unit, "NRestarts")) > before, timeout=WATCHDOG_SECONDS_MAX)
+
+    assert "Watchdog timeout" in machine.shell(f"journalctl --no-pager --unit={unit}")
+    assert {} == wire.send().others
+
+
+def test_upgrade(machine: Machine, operator: Operator, wire: Wire, newer: Path, record_property: Record) -> None:
+    """The next version is installed under load: nobody is refused, each event is stored once, the schema is its own."""
+    machine.shell("systemctl start evothesis-backup")
+    before = operator.stored()
+    with wire.sending() as sent:
+        operator.install(newer)
+
+    record_property("requests during the upgrade, and refused ones", (sent.taken, sent.others))
+    assert {} == sent.others
+    assert f"evothesis {NEWER_VERSION}\n" == machine.shell("evothesis --version")
+    assert "up to date\n" == machine.shell("evothesis migrate --check")
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
+
+
+def test_way_back(
+    machine: Machine, operator: Operator, wire: Wire, packages: Packages, record_property: Record
+) -> None:
+    """Back to the version before, under load: events wait for a restore of its last backup, and then all are there."""
+    machine.shell("systemctl start evothesis-export")
+    before = operator.stored()
+    with wire.sending() as sent:
+        operator.install(packages.deb)
+    more = wire.send()
+    eventually(lambda: "which this version does not know" in machine.shell("curl --silent 127.0.0.1:8001/health"))
+    machine.shell(
+        "systemctl stop evothesis-loader.socket evothesis-loader evothesis-export.timer evothesis-backup.timer"
+    )
     refused = machine.run("evothesis", "restore")
     restored = machine.run("evothesis", "restore", "--overwrite")
-    taken, _ = send(machine, 0.1)
-    machine.shell(f"systemctl start evothesis-loader {timers}")
+    machine.shell("systemctl start evothesis-loader evothesis-export.timer evothesis-backup.timer")
 
-    eventually(lambda: stored(machine) == before + taken, timeout=60)
-    machine.shell("systemctl start evothesis-export")
-    verified = json.loads(machine.shell("evothesis export verify file:/srv/events --format json"))
+    record_property("requests during the way back, and refused ones", (sent.taken, sent.others))
+    assert ({}, {}) == (sent.others, more.others)
     assert (1, 0) == (refused.returncode, restored.returncode), restored.stderr
-    assert (True, before + taken) == (verified["ok"], verified["rows"])
+    total = before + sent.taken + more.taken
+    eventually(lambda: operator.stored() == total, timeout=60)
+    machine.shell("systemctl start evothesis-export")
+    assert (True, total) == operator.verified()
 
 
-def test_reboot(machine: Machine) -> None:
+def test_reboot(machine: Machine, operator: Operator, wire: Wire) -> None:
     """After a reboot all of it runs, without anybody."""
-    before = stored(machine)
+    before = operator.stored()
     machine.switch_off()
     machine.boot()
+    wire.lay()
 
-    taken, refused = send(machine, 0.1)
+    sent = wire.send()
 
-    assert 0 == refused
-    eventually(lambda: stored(machine) == before + taken, timeout=60)
+    assert {} == sent.others
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
 
 
 def test_uninstall(machine: Machine) -> None:
-    """Services go, events stay; with --purge those go too."""
-    kept: subprocess.CompletedProcess[str] = machine.run("evothesis", "init", "--uninstall")
+    """Services go with the package, events stay; with --purge those go too."""
+    removed = machine.run("apt-get", "remove", "--yes", "evothesis")
     services = machine.shell("systemctl list-units --all --no-legend 'evothesis*'")
     spool = machine.shell("ls /var/lib/evothesis/spool")
+
+    assert (0, "", True) == (removed.returncode, services, bool(spool)), removed.stdout + removed.stderr
+    assert "No such file" in machine.shell("ls /opt/evothesis")
+
+
+def test_single_file(machine: Machine, operator: Operator, packages: Packages, wire: Wire) -> None:
+    """The single file, put in the command's place, goes on with what is there; and takes it away when it is told to."""
+    operator.put(packages.pyz, "/usr/local/bin/evothesis")
+    operator.init()
+    before = eventually(lambda: operator.stored() > 0 and operator.stored(), timeout=60)
+    sent = wire.send()
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
     purged = machine.run("evothesis", "init", "--uninstall", "--purge")
 
-    assert (0, 0) == (kept.returncode, purged.returncode), kept.stderr + purged.stderr
-    assert ("", True) == (services, bool(spool))
+    assert ({}, 0) == (sent.others, purged.returncode), purged.stderr
     assert "No such file" in machine.shell("ls /etc/evothesis")
-    assert "" == machine.shell(
-        "runuser -u postgres -- psql -Atc \"select 1 from pg_database where datname='evothesis'\""
-    )
+    assert "" == operator.database("select 1 from pg_database where datname = 'evothesis'")

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,6 +232,22 @@ def test_every_setting_can_be_answered() -> None:
 
     assert tomllib.loads(text) == answers.document
     assert 'region = "us-east-1" # of the bucket\n' in text
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        ({"port": 8100}, "https://c.example.com"),
+        ({"tls_cert": "/c", "tls_key": "/k"}, "https://c.example.com:8000"),
+        ({"tls_cert": "/c", "tls_key": "/k", "port": 443}, "https://c.example.com"),
+    ],
+    ids=["behind a proxy", "itself", "itself, at HTTPS's port"],
+)
+def test_public_url(server: dict[str, Any], expected: str) -> None:
+    """Where browsers come to follows from the name, and from who speaks HTTPS."""
+    answers = understood({"instance": "acme", "host": "c.example.com", "server": server}, MACHINE)
+
+    assert expected == answers.config.server.public_url
 
 
 def test_secrets_of_a_database() -> None:

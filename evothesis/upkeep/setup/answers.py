@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import tomli_w
 
-from evothesis.config import Config
+from evothesis.config import Config, Server
 from evothesis.configuration import FILE_SUFFIX, load
 from evothesis.errors import ConfigurationError
 from evothesis.setting import SECRETS
@@ -54,6 +54,9 @@ def understood(said: Document, machine: Machine) -> Answers:
     if not server.get("tls_cert"):
         server.setdefault("host", "127.0.0.1")
         server.setdefault("proxies", ["127.0.0.1", "::1"])
+        server.setdefault("public_url", f"https://{host}")
+    else:
+        server.setdefault("public_url", f"https://{host}:{server.get('port', Server().port)}".removesuffix(":443"))
     document.setdefault("spool", {}).setdefault("path", str(STATE / "spool"))
     document.setdefault("database", {}).setdefault("url", LOCAL_DATABASE)
     document.setdefault("export", {}).setdefault("signing_key_path", str(STATE / "export/signing.key"))

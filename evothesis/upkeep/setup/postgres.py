@@ -28,6 +28,13 @@ end $$;
 grant pg_read_all_settings to evothesis;
 """
 DATABASE = "create database evothesis owner evothesis template template0 encoding 'UTF8';"
+RESTART_FILE = Path("/etc/systemd/system/postgresql@.service.d/evothesis.conf")
+RESTART = """\
+# Debian lets a PostgreSQL that was killed lie, until somebody comes; it recovers by itself when it is started again.
+[Service]
+Restart=on-failure
+RestartSec=1
+"""
 # before PostgreSQL 15 it is the superuser's, and a restore renames it
 SCHEMA = "alter schema public owner to evothesis;"
 
@@ -71,9 +78,11 @@ class Server:
         """Settings for this machine, where Debian's folder for them is; PostgreSQL must start again for them."""
         folder = Path(self.ask("show config_file")).parent / "conf.d"
         if folder.is_dir():
-            written = list(Root(Path("/")).write(folder / "evothesis.conf", rendered(machine)))
+            here = Root(Path("/"))
+            written = [*here.write(RESTART_FILE, RESTART), *here.write(folder / "evothesis.conf", rendered(machine))]
             yield from written
             if written:
+                yield running("systemctl", "daemon-reload")
                 yield running("systemctl", "restart", "postgresql")
 
 

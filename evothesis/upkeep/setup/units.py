@@ -49,9 +49,12 @@ def steps(config: Config, root: Root, where: str, folders: list[str]) -> Iterato
         "evothesis-loader.socket": (config.admin.host, config.admin.port),
     }
     changed: list[Step] = []
+    sockets: list[str] = []  # that are another one now
     for name, text in texts.items():
         said = _listening(text, *listening[name]) if name in listening else text.replace(PROGRAM, where)
-        changed += root.write(FOLDER / name, said)
+        written = list(root.write(FOLDER / name, said))
+        changed += written
+        sockets += [name] if written and name in listening else []
     for name in WRITERS if folders else ():
         changed += root.write(_drop_in(name), DROP_IN.format(paths=" ".join(folders)))
     if not changed:
@@ -61,10 +64,10 @@ def steps(config: Config, root: Root, where: str, folders: list[str]) -> Iterato
         yield running("systemctl", "daemon-reload")
     yield running("systemctl", *root.options(), "enable", *wanted)
     if root.is_machine:
-        # sockets first: a service that uses one is stopped with it
-        sockets = [name for name in wanted if name.endswith(".socket")]
-        yield running("systemctl", "restart", *sockets)
-        yield running("systemctl", "restart", *(name for name in wanted if name not in sockets))
+        # first, as a service that uses one is stopped with it; those that stay let nobody be refused
+        if sockets:
+            yield running("systemctl", "restart", *sockets)
+        yield running("systemctl", "restart", *(name for name in wanted if name not in listening))
 
 
 def removal(root: Root) -> Iterator[Step]:
