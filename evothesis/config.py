@@ -27,6 +27,7 @@ from evothesis.setting import (
     Origin,
     Port,
     Positive,
+    PublicUrl,
     SiteName,
     Table,
     signing_keys,
@@ -45,6 +46,7 @@ class Server(Table, frozen=True, kw_only=True):
     collect_path: HttpPath = "/collect"
     script_path: HttpPath = "/tracking.js"
     origins: tuple[Origin, ...] = ()
+    public_url: PublicUrl = ""
     tls_cert: str = ""
     tls_key: str = ""
 

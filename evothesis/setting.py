@@ -23,6 +23,7 @@ Origin = Annotated[
     str,
     Meta(pattern=rf"^(?!http:.*:80$)(?!https:.*:443$)https?://((\*\.)?{_HOST}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?$"),
 ]
+PublicUrl = Annotated[str, Meta(pattern=rf"^(https?://({_HOST}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?)?\Z")]  # one, or none
 SiteName = Annotated[str, Meta(pattern=rf"^(\*\.{_HOST}|[^*]+)$", max_length=100)]
 DESTINATION_URL = re.compile(r"^(file:.+|s3://[^/]+(/.*)?)$")
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]

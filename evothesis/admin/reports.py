@@ -13,6 +13,7 @@ from msgspec import Meta
 from evothesis import pg
 from evothesis.admin.access import AccessError
 from evothesis.admin.desk import Asked, answer
+from evothesis.admin.objectives import DELIVERIES, Objectives, judged
 from evothesis.admin.query import Name, Query, QueryError, parse
 from evothesis.admin.tokens import record
 from evothesis.errors import ConfigurationError
@@ -121,6 +122,17 @@ async def sites(asked: Asked) -> web.Response:
             for site in found:
                 site.tracker_loss = losses.get(site.site_id)
     return answer(Sites(found, found[-1].site_id if len(found) == query.limit else None))
+
+
+async def objectives(asked: Asked) -> web.Response:
+    """What the product promises, and how much of it was kept in the last hour."""
+    parse(asked.request, Query)
+    desk = asked.desk
+    names = [destination.name for destination in desk.config.export.destination]
+    async with desk.connections.connection() as connection:
+        row = await (await connection.execute(DELIVERIES, {"names": names})).fetchone()
+    seconds, counted = desk.history.counted()
+    return answer(Objectives(int(seconds), judged(counted, **(row or {}))))
 
 
 async def export_status(asked: Asked) -> web.Response:

@@ -18,7 +18,7 @@ from msgspec import Meta
 from psycopg_pool import PoolTimeout
 
 from evothesis.admin import cursor as cursors
-from evothesis.admin.access import AccessError
+from evothesis.admin.access import SUBPROTOCOL, AccessError, subprotocols
 from evothesis.admin.cursor import Cursor
 from evothesis.admin.desk import Asked
 from evothesis.admin.feed import Wish
@@ -49,7 +49,16 @@ async def stream(asked: Asked) -> web.StreamResponse:
     """Events as they are stored (WebSocket): each once, in order of each writer, from a cursor on."""
     query = parse(asked.request, StreamQuery)
     feed = asked.desk.feed
-    socket = web.WebSocketResponse(heartbeat=PING_SECONDS, timeout=CLOSE_SECONDS, compress=False, max_msg_size=1024)
+    offered = subprotocols(asked.request)
+    if offered and SUBPROTOCOL not in offered:  # aiohttp would write them into the log, a token among them perhaps
+        raise AccessError(400, "subprotocol_unknown", f"the only subprotocol is {SUBPROTOCOL}")
+    socket = web.WebSocketResponse(
+        heartbeat=PING_SECONDS,
+        timeout=CLOSE_SECONDS,
+        compress=False,
+        max_msg_size=1024,
+        protocols=(SUBPROTOCOL,),
+    )
     if not socket.can_prepare(asked.request):
         raise AccessError(400, "upgrade_missing", "this is a WebSocket")
     if feed.readers >= READERS_MAX:
