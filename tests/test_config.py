@@ -23,6 +23,7 @@ TEXTS = {
     "host": "127.0.0.2",
     "url": "postgresql://127.0.0.1/other",
     "currency": "EUR",
+    "public_url": "https://collect.example",
     "webhook_url": "https://hook.example/path",
     "webhook_secret": "whsec_" + "QUJD" * 8,
     "email_from": "from@example.com",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,7 @@ from evothesis.admin import cursor as cursors
 from evothesis.admin.access import SUBPROTOCOL, AccessError, subprotocols
 from evothesis.admin.cursor import Cursor
 from evothesis.admin.desk import Asked
-from evothesis.admin.feed import Wish
+from evothesis.admin.feed import Feed, Wish
 from evothesis.admin.query import Name, Query, parse
 
 READERS_MAX = 256
@@ -31,7 +32,7 @@ PING_SECONDS = 20.0  # a client that does not answer is gone
 
 
 class StreamQuery(Query, frozen=True):
-    """Which events; `since` is the cursor of the last message, without it the stream begins now."""
+    """Which events; `since` is the cursor of the last message, or a time; without it the stream begins now."""
 
     site: Name | None = None
     type: Name | None = None
@@ -63,7 +64,7 @@ async def stream(asked: Asked) -> web.StreamResponse:
         raise AccessError(400, "upgrade_missing", "this is a WebSocket")
     if feed.readers >= READERS_MAX:
         raise AccessError(503, "too_many_readers", f"there may be {READERS_MAX} readers")
-    cursor = cursors.parse(query.since) if query.since else await feed.now()
+    cursor = await _begin(feed, query.since)
     await socket.prepare(asked.request)
     asked.desk.sockets.add(socket)
     sending = asyncio.create_task(_send(asked, socket, cursor, Wish(query.site, query.type)))
@@ -75,6 +76,14 @@ async def stream(asked: Asked) -> web.StreamResponse:
         with suppress(asyncio.CancelledError, ConnectionError):
             await sending
     return socket
+
+
+async def _begin(feed: Feed, since: str | None) -> Cursor:
+    if since is None:
+        return await feed.now()
+    if moment := cursors.moment(since, datetime.now(UTC)):
+        return await feed.at(moment)
+    return cursors.parse(since)
 
 
 async def _send(asked: Asked, socket: web.WebSocketResponse, cursor: Cursor, wish: Wish) -> None:

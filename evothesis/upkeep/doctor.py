@@ -75,6 +75,7 @@ def _database(config: Config) -> Iterator[Finding]:
         yield found
         if found.state is State.OK:
             yield stored.books(connection)
+            yield stored.audit(connection)
             yield from stored.growth(connection, config)
             yield from stored.backups(connection)
             for line in status(config, connection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.collector.client import ask, collect
 from tests.collector.shared import running
 from tests.fix_postgres import DebianPostgres
 
+SPOKEN = base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")
 COUNTED = """
 select (select count(*) from events_log) as total, (select count(*) from rejected_events) as rejected,
        (select sum(duplicate) from loads)::int as duplicate, (select sum(withheld) from loads)::int as withheld
@@ -37,7 +39,7 @@ def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.parametrize("path", ["/events/count", "/events/recent", "/", "/nothing"])
+@pytest.mark.parametrize("path", ["/events/count", "/events/recent", "/nothing"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -49,6 +51,7 @@ def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:
         pytest.param({"Authorization": f"Basic {TOKEN}"}, id="other scheme"),
         pytest.param({"Authorization": TOKEN}, id="no scheme"),
         pytest.param({"Authorization": b"Bearer \xff\xfe"}, id="no text"),
+        pytest.param({"Sec-WebSocket-Protocol": f"evothesis, bearer.{SPOKEN}"}, id="as a WebSocket says it"),
         pytest.param({"Cookie": f"token={TOKEN}", "X-Token": TOKEN}, id="elsewhere"),
     ],
 )
@@ -151,7 +154,7 @@ def test_refused(served: Appliance, method: str, path: str, status: int) -> None
     assert status == answer.error[0]
 
 
-@pytest.mark.parametrize("path", ["/health", "/events/count", "/events/recent", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/health", "/events/count", "/events/recent", "/nothing"])
 def test_golden_headers(served: Appliance, path: str) -> None:
     """No answer names the product, may be kept by anyone, or may be read by a page."""
     for headers in ({}, served.admin_headers):

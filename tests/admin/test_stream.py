@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import re
@@ -10,15 +11,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSCloseCode, WSMsgType, WSServerHandshakeError
 
 from tests.admin.desk import get, token
-from tests.appliance import ROOT, Appliance, eventually
-from tests.collector.client import collect
+from tests.appliance import ROOT, TOKEN, Appliance, eventually
+from tests.collector.client import ask, collect
 
 SECONDS_MAX = 20
 
@@ -123,6 +126,71 @@ def test_unauthorized(served: Appliance, header: dict[str, str], status: int) ->
     with pytest.raises(WSServerHandshakeError) as refused:
         asyncio.run(main())
     assert status == refused.value.status
+
+
+def spoken(secret: str) -> str:
+    """A token as a browser's WebSocket says it."""
+    return f"bearer.{base64.urlsafe_b64encode(secret.encode()).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize("secret", [TOKEN, "wrong", "\u00e4 b/c+d=e", ""], ids=["right", "wrong", "strange", "empty"])
+def test_subprotocol(served: Appliance, secret: str) -> None:
+    """A browser, which can send no header there, says its token as a subprotocol; it is answered with the other one."""
+
+    async def main() -> str | int | None:
+        url = f"{served.admin_url}/stream"
+        try:
+            async with (
+                ClientSession() as session,
+                session.ws_connect(url, protocols=("evothesis", spoken(secret))) as socket,
+            ):
+                return socket.protocol
+        except WSServerHandshakeError as refused:
+            return refused.status
+
+    assert ("evothesis" if secret == TOKEN else 401) == asyncio.run(main())
+
+
+@pytest.mark.parametrize("text", ["bearer.", "bearer.!!", "bearer.A", "bearer._w", "basic.QQ", TOKEN])
+def test_bad_subprotocol(served: Appliance, text: str) -> None:
+    """What is no token in base64url is none."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": f"evothesis, {text}"}
+
+    assert (401, "unauthorized") == ask(served.admin_url, "GET", "/stream", headers=headers).error
+
+
+def test_unknown_subprotocol(served: Appliance) -> None:
+    """Another subprotocol than ours is refused before anybody writes it, and a token beside it, into a log."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": f"chat, {spoken(TOKEN)}"}
+    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+    assert (401, "unauthorized") == ask(served.admin_url, "GET", "/stream", headers=headers).error
+    with_header = headers | served.admin_headers
+    assert (400, "subprotocol_unknown") == ask(served.admin_url, "GET", "/stream", headers=with_header).error
+    assert spoken(TOKEN) not in served.output_path.read_text()
+
+
+def test_since_time(served: Appliance) -> None:
+    """A stream may begin at a time, or so long ago."""
+    send(served, "past.example", 0, 1)
+    served.wait_until_drained()
+
+    async def use(socket: ClientWebSocketResponse) -> list[int]:
+        return (await read(socket, 2))[0]
+
+    hour_ago = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%MZ}"
+    for since in ("15m", "1h", "1d", hour_ago):
+        assert [0, 1] == connected(served, {"site": "past.example", "since": since}, use)
+
+
+@pytest.mark.parametrize("since", ["15", "m", "15 m", "-1m", "2026-02-30T10:00Z", "2026-02-03T10:00", "99999d"])
+def test_bad_since(served: Appliance, since: str) -> None:
+    """What is neither a cursor nor a time is refused."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} | served.admin_headers
+    answer = ask(served.admin_url, "GET", f"/stream?since={quote(since)}", headers=headers)
+
+    assert (400, "since_invalid") == answer.error
 
 
 def test_tail(served: Appliance) -> None:

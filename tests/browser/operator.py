@@ -34,7 +34,7 @@ with past as (
   insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at,
                      accepted, duplicate, rejected, withheld, damaged, bytes)
   select 7, n, '', date_trunc('hour', at), at, at,
-         (40 + 30 * sin(n / 45.0) + 25 * (n % 7) + n % 13)::integer, n % 3, 0, n % 2, 0, 4000
+         (40 + 30 * sin(n / 45.0) + 25 * (n %% 7) + n %% 13)::integer, n %% 3, 0, n %% 2, 0, 4000
     from generate_series(0, 1439) as n, lateral (select now() - (1440 - n) * interval '1 minute' as at) moment
   returning segment_no, hour, accepted
 )
