@@ -26,7 +26,8 @@ select details -> 'settings' as settings from audit_log
 
 async def record(config: Config, connections: Connections) -> None:
     """Record what differs, once the database answers."""
-    now = dict(_flat("", msgspec.to_builtins(config, enc_hook=str)))
+    # as JSON has it, which it is compared with
+    now = dict(_flat("", msgspec.json.decode(msgspec.json.encode(config, enc_hook=str))))
     while True:
         try:
             async with connections.connection() as connection:
