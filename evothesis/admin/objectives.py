@@ -71,18 +71,21 @@ def judged(counted: list[float], *, delivered: int, failed: int) -> list[Objecti
     first, bounds, total = places(ACKNOWLEDGED)
     in_time = sum(counted[first : first + bisect_left(bounds, DURABLE_SECONDS) + 1])
     loaded = sum(counted[place(LOADED, outcome)] for outcome in LOADED.values)
-    milliseconds = counted[places(LOAD).sum] * 1_000 * LOAD_EVENTS
+    loads = places(LOAD)
+    # a segment of fewer events is a batch, too: what each of them costs would be no promise to a quiet site
+    batches = max(loaded / LOAD_EVENTS, sum(counted[loads.first : loads.sum]))
+    milliseconds = counted[loads.sum] * 1_000 / batches if batches else None
     return [
         _share("requests_taken", "of requests with events are taken", TAKEN_SHARE, _taken(counted, requests), requests),
         _share("deliveries", "of attempts to deliver a file succeed", DELIVERED_SHARE, delivered, delivered + failed),
         _share("durable", "of requests are on disk within 100 ms", DURABLE_SHARE, in_time, sum(counted[first:total])),
         Objective(
             "load",
-            "to load ten events",
+            "to load a batch of ten events",
             "milliseconds",
             LOAD_MILLISECONDS,
-            milliseconds / loaded if loaded else None,
-            milliseconds / loaded < LOAD_MILLISECONDS if loaded else None,
+            milliseconds,
+            milliseconds < LOAD_MILLISECONDS if milliseconds is not None else None,
         ),
     ]
 

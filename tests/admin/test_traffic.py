@@ -69,6 +69,7 @@ def counted(**numbers: float) -> list[float]:
         "slow": first + bounds.index(0.25),
         "loaded": place(LOADED, "stored"),
         "load_seconds": places(LOAD).sum,
+        "segments": places(LOAD).first,
     }
     for name, number in numbers.items():
         found[at[name]] = number
@@ -100,6 +101,13 @@ def test_missed() -> None:
 
     assert [0.999, 0.995, 0.99, 10.0] == [one.actual for one in found]
     assert {False} == {one.is_met for one in found}
+
+
+def test_quiet() -> None:
+    """A segment of few events is a batch of its own."""
+    found = judged(counted(loaded=5, segments=5, load_seconds=0.02), delivered=0, failed=0)
+
+    assert [4.0] == [one.actual for one in found if one.name == "load"]
 
 
 def test_history(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ function mergeSites() {
   known.next ??= known.sites.next;
   part('more').hidden = !known.next;
   showSites([...sites.values()], watchSite);
-  if (hasMeasured) return;
+  if (hasMeasured || !sites.size) return;
   const events = [...sites.values()].reduce((total, site) => total + site.events, 0);
   if (events <= LOSS_EVENTS_MAX) measure();
   else part('loss').hidden = false;

@@ -27,7 +27,7 @@ export function showFigures() {
   if (exports) {
     const lags = exports.destinations.map((/** @type {any} */ one) => one.lag);
     const most = lags.reduce((/** @type {any} */ a, /** @type {any} */ b) => (b.events > a.events ? b : a), lags[0]);
-    const waits = most?.events ? `the oldest for ${duration(most.seconds)}` : 'every destination has all';
+    const waits = most?.events ? `the oldest for ${duration(most.seconds)}` : 'all is delivered';
     figures.push(['Not delivered yet', count(most?.events ?? 0), waits]);
   }
   if (usage) figures.push(['This month', money(usage.amount, usage.currency), several(usage.events, 'event')]);
@@ -88,12 +88,11 @@ export function say(where, text) {
 export function showParts() {
   const { spool, loader, database } = known.health;
   const seen = loader.seen_seconds_ago;
+  const room = `${size(spool.bytes)} of ${size(spool.bytes_max)} (${share(spool.bytes, spool.bytes_max)})`;
+  const segments = spool.waiting_segments;
+  const waits = segments ? `${several(segments, 'segment')} waiting for the loader` : 'nothing waits for the loader';
   define('parts', [
-    [
-      'Spool',
-      `${size(spool.bytes)} of ${size(spool.bytes_max)} (${share(spool.bytes, spool.bytes_max)}), ` +
-        `${several(spool.waiting_segments, 'complete segment')}`,
-    ],
+    ['Spool', `${room}; ${waits}`],
     ['Loader', seen === null ? 'never seen' : `seen ${duration(seen)} ago`, seen === null || seen > 10 ? 'bad' : ''],
     ['Database', database.reason ?? 'connected', database.reason ? 'bad' : ''],
   ]);
@@ -119,17 +118,23 @@ export function showExports() {
 /** @param {any} one a destination */
 function state(one) {
   if (one.error) {
-    const why = make('span', 'why', `${one.error}. `, sentence(one.hint ?? ''));
-    return make('td', '', make('span', 'bad', `failed ${several(one.failures, 'time')}`), why);
+    const why = [make('span', 'why', one.error), make('span', 'why', sentence(one.hint ?? ''))];
+    return condition(make('span', 'bad', `failed ${several(one.failures, 'time')}`), ...why);
   }
-  if (one.lag.seconds > LATE_SECONDS) return make('td', 'warn', 'late');
-  if (one.manifest === null) return make('td', '', 'nothing delivered yet');
-  return one.lag.events ? make('td', '', 'waits for the next run') : make('td', 'well', 'has all');
+  if (one.lag.seconds > LATE_SECONDS) return condition(make('span', 'warn', 'late'));
+  if (one.manifest === null) return condition('nothing delivered yet');
+  return condition(one.lag.events ? 'waits for the next run' : make('span', 'well', 'has all'));
+}
+
+/** @param {...(string | Node)} content */
+function condition(...content) {
+  return make('td', 'condition', ...content);
 }
 
 /** @param {any[]} sites @param {(site: string) => void} watch */
 export function showSites(sites, watch) {
   part('sites-none').hidden = sites.length > 0;
+  part('sites-table').hidden = !sites.length;
   part('known').replaceChildren(
     ...sites.map((site) => Object.assign(document.createElement('option'), { value: site.site_id })),
   );
