@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -87,6 +88,42 @@ def test_resume(served: Appliance) -> None:
     before, cursor = connected(served, {"site": "again.example"}, begin)
     send(served, "again.example", 3, 4)
     assert ([0, 1, 2], [3, 4, 5]) == (before, connected(served, {"site": "again.example", "since": cursor}, go_on))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_cut(served: Appliance, seed: int) -> None:
+    """A stream that is cut again and again, while events come in, brings each of them once, in order of each writer."""
+    chance = random.Random(seed)
+    site, total = f"cut-{seed}.example", 150
+    found: list[dict[str, Any]] = []
+
+    async def follow(session: ClientSession, cursor: str) -> str:
+        """Read some messages, and cut the connection while the server sends."""
+        query = {"site": site} | ({"since": cursor} if cursor else {})
+        async with session.ws_connect(f"{served.admin_url}/stream", params=query) as socket:
+            for _ in range(chance.randint(1, 4)):
+                message = await socket.receive_json()
+                found.extend(message["events"])
+                cursor = message["cursor"]
+                if len(found) >= total:
+                    break
+            socket._response.connection.transport.abort()  # type: ignore[union-attr]  # it is there
+        return cursor
+
+    async def main() -> None:
+        async with ClientSession(headers=served.admin_headers) as session:
+            cursor = await follow(session, "")
+            sending = asyncio.create_task(asyncio.to_thread(send, served, site, *range(total)))
+            while len(found) < total:
+                cursor = await asyncio.wait_for(follow(session, cursor), SECONDS_MAX)
+            await sending
+
+    asyncio.run(main())
+    places: dict[int, list[tuple[int, int]]] = {}
+    for event in found:
+        places.setdefault(event["writer"], []).append((event["segment_no"], event["idx"]))
+    assert list(range(total)) == sorted(event["raw_event_data"]["n"] for event in found)
+    assert [] == [writer for writer, order in places.items() if order != sorted(set(order))]
 
 
 def test_unread(served: Appliance) -> None:
