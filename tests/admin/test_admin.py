@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -161,6 +162,35 @@ def test_golden_headers(served: Appliance, path: str) -> None:
         answer = ask(served.admin_url, "GET", path, headers=headers)
         assert (None, None) == (answer.headers["Server"], answer.headers["Access-Control-Allow-Origin"])
         assert ("no-store", "nosniff") == (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"])
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        (f"/events/recent?site={'x' * 100_000}", {}),
+        ("/events/recent", {"X-Large": "x" * 100_000}),
+        ("/events/recent", {"Authorization": f"Bearer {'x' * 100_000}"}),
+        (f"/events/recent?site={'x' * 201}", {"Authorization": f"Bearer {TOKEN}"}),
+    ],
+    ids=["query", "header", "token", "parameter"],
+)
+def test_too_large(served: Appliance, path: str, headers: dict[str, str]) -> None:
+    """What is larger than anybody needs is refused, before a token is looked at or after."""
+    assert 400 == ask(served.admin_url, "GET", path, headers=headers).status
+    assert 200 == get(served, "/events/count").status
+
+
+def test_body(served: Appliance) -> None:
+    """No route reads a body: one of a megabyte changes nothing."""
+    assert 405 == ask(served.admin_url, "POST", "/usage", body=b"x" * 2**20, headers=served.admin_headers).status
+    assert 200 == get(served, "/events/count").status
+
+
+def test_priority(served: Appliance) -> None:
+    """Who answers people takes no CPU from who takes and stores events."""
+    nice = [os.getpriority(os.PRIO_PROCESS, served.pid(f"evothesis: {name}")) for name in ("admin", "loader")]
+
+    assert 5 == nice[0] - nice[1]
 
 
 def test_no_token_set(tmp_path: Path, postgres_template: Path) -> None:
