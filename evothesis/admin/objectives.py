@@ -68,6 +68,7 @@ class History:
 def judged(counted: list[float], *, delivered: int, failed: int) -> list[Objective]:
     """The objectives, by what was counted."""
     requests = sum(counted[place(REQUESTS, status)] for status in REQUESTS.values)
+    taken = requests - counted[place(REQUESTS, "503")]
     first, bounds, total = places(ACKNOWLEDGED)
     in_time = sum(counted[first : first + bisect_left(bounds, DURABLE_SECONDS) + 1])
     loaded = sum(counted[place(LOADED, outcome)] for outcome in LOADED.values)
@@ -76,7 +77,7 @@ def judged(counted: list[float], *, delivered: int, failed: int) -> list[Objecti
     batches = max(loaded / LOAD_EVENTS, sum(counted[loads.first : loads.sum]))
     milliseconds = counted[loads.sum] * 1_000 / batches if batches else None
     return [
-        _share("requests_taken", "of requests with events are taken", TAKEN_SHARE, _taken(counted, requests), requests),
+        _share("requests_taken", "of requests with events are taken", TAKEN_SHARE, taken, requests),
         _share("deliveries", "of attempts to deliver a file succeed", DELIVERED_SHARE, delivered, delivered + failed),
         _share("durable", "of requests are on disk within 100 ms", DURABLE_SHARE, in_time, sum(counted[first:total])),
         Objective(
@@ -88,10 +89,6 @@ def judged(counted: list[float], *, delivered: int, failed: int) -> list[Objecti
             milliseconds < LOAD_MILLISECONDS if milliseconds is not None else None,
         ),
     ]
-
-
-def _taken(counted: list[float], requests: float) -> float:
-    return requests - counted[place(REQUESTS, "503")]
 
 
 def _share(
