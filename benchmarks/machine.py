@@ -99,7 +99,12 @@ def group(title: str) -> str:
         return "backends"
     if title.startswith("postgres:") or "/postgres " in title:
         return "postgres, background"
-    for part, name in (("benchmarks.load", "generator"), ("evothesis serve", "serve"), ("uvicorn", "workers")):
+    for part, name in (
+        ("benchmarks.load", "generator"),
+        ("benchmarks.readers", "readers"),
+        ("evothesis serve", "serve"),
+        ("uvicorn", "workers"),
+    ):
         if part in title:
             return name
     # workers that uvicorn spawns

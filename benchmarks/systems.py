@@ -28,6 +28,7 @@ from evothesis.migrate import migrate
 
 ROOT = Path(__file__).parent.parent
 FIRST_VERSION_TABLE = Path(__file__).parent / "peers/first_version.sql"
+TOKEN = "a-token-of-the-benchmarks"  # noqa: S105 - of a server that lives as long as its run
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 30
 
@@ -123,6 +124,16 @@ class Appliance(System):
 
     name = "evothesis"
 
+    def __init__(self, folder: Path, *, prefix: Sequence[str] = ()) -> None:
+        """As every system; the operator's listener has a port, too."""
+        super().__init__(folder, prefix=prefix)
+        self._admin_port = free_port()
+
+    @property
+    def admin_url(self) -> str:
+        """Where the operator asks."""
+        return f"http://127.0.0.1:{self._admin_port}"
+
     @property
     def dsn(self) -> str:
         """The database."""
@@ -136,7 +147,7 @@ class Appliance(System):
         """Start the server."""
         settings = {
             "server": {"host": "127.0.0.1", "port": self.port},
-            "admin": {"port": free_port()},
+            "admin": {"port": self._admin_port, "token": TOKEN},
             "limits": {"per_address": 0},
         }
         (self.folder / "config.toml").write_text(tomli_w.dumps(settings))

@@ -25,6 +25,7 @@ from evothesis.numbers import Board, Row
 from evothesis.supervisor import Program, Pulse
 
 START_SECONDS = 10  # in which an embedded PostgreSQL has usually started
+NICE = 5  # of who answers people: where CPU is short, events are taken and stored first
 OTHER_ROWS = 2  # of numbers: the loader's and the operator's listener's
 
 Sockets = Mapping[str, socket.socket]  # that systemd opened, for "collector" and "admin"
@@ -150,6 +151,7 @@ def _load(stage: Stage, numbers: Row, pulse: Pulse) -> None:
 
 
 def _administer(stage: Stage, numbers: Row, pulse: Pulse) -> None:
+    os.nice(NICE)
     admin = stage.config.admin
     application = admin_application(stage.config, stage.url, stage.board, config_path=stage.scope.config_path)
     timed = listener.timed(pulse, numbers)

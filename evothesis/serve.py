@@ -197,6 +197,7 @@ class _Announcement:
             f"""
   Demo site    http://127.0.0.1:{self._scope.demo_port}/          visit it, click about
   Collector    {self._public}{config.server.collect_path}
+  Operator     {operator}/          enter with the token {config.admin.token}
   Events       curl -H 'Authorization: Bearer {config.admin.token}' {operator}/events/recent
   Deliver      {program} export                 writes Parquet into {config.export.destination[0].url}
   Bill         {program} usage

@@ -24,6 +24,7 @@ from tests.appliance import eventually
 
 ROOT = Path(__file__).parent.parent
 NOBODY = 65534
+OWNERS = ["root", "nobody"] if os.geteuid() == 0 else ["ourselves"]  # PostgreSQL refuses root: two go different ways
 LONG = "a" * SOCKET_PATH_BYTES_MAX
 TOGETHER = 5
 FOREIGN = ["link", "broken link", "file", *(["folder of somebody else"] if os.geteuid() == 0 else [])]
@@ -132,10 +133,6 @@ def folder() -> Iterator[Path]:
             eventually(lambda: not processes.working_in(Path(name)))
 
 
-# PostgreSQL refuses root, so that the two go different ways
-OWNERS = ["root", "nobody"] if os.geteuid() == 0 else ["ourselves"]
-
-
 @pytest.fixture(params=OWNERS[-1:])
 def place(request: pytest.FixtureRequest, folder: Path) -> Place:
     """An empty place, of nobody's or with OWNERS of root's too; of ours where the tests are not run by root."""
@@ -187,7 +184,6 @@ def test_killed_postmaster(filled_place: Place) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("place", OWNERS, indirect=True)
 def test_killed_parent(filled_place: Place) -> None:
     """When `serve` is killed nothing outlives it for long, and the next one finds every row."""
     with filled_place.serving() as server:

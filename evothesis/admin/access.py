@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 
@@ -16,6 +17,8 @@ from evothesis.pg import Connections
 log = logging.getLogger(__name__)
 
 WRONG_PER_SECOND = 20  # of one address, with bursts of two seconds' worth: nobody guesses 256 bits so
+SUBPROTOCOL = "evothesis"  # of the stream; a browser's token stands beside it
+SPOKEN = "bearer."
 RECORD_SECONDS = 60.0  # between two lines in audit_log about one address
 RECORDED_MAX = 1_000  # addresses: anybody may have a million of them
 
@@ -76,4 +79,27 @@ class Access:
 
 def _secret(request: web.Request) -> str | None:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    return secret.strip() or None if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer":
+        return secret.strip() or None
+    return _spoken(request)
+
+
+def _spoken(request: web.Request) -> str | None:
+    """The token among a WebSocket's subprotocols: browsers send no other header there that a page may choose.
+
+    It is in base64url, for a subprotocol's name holds few signs. An address would be kept in logs and histories.
+    """
+    spoken = subprotocols(request)
+    if SUBPROTOCOL not in spoken or request.headers.get("Upgrade", "").lower() != "websocket":
+        return None
+    text = next((name.removeprefix(SPOKEN) for name in spoken if name.startswith(SPOKEN)), "")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode() or None
+    except ValueError:
+        return None
+
+
+def subprotocols(request: web.Request) -> list[str]:
+    """Those that a WebSocket's client offers."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    return [name for name in map(str.strip, offered.split(",")) if name]

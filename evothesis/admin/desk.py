@@ -15,7 +15,9 @@ from evothesis.admin.access import Access
 from evothesis.admin.deliveries import Deliveries
 from evothesis.admin.exports import Exports
 from evothesis.admin.feed import Feed
+from evothesis.admin.objectives import History
 from evothesis.admin.requests import Requests
+from evothesis.admin.traffic import Flow
 from evothesis.config import Config
 from evothesis.numbers import Board
 from evothesis.pg import Connections
@@ -39,6 +41,8 @@ class Desk:
         self.access = Access(config.admin.token)
         self.deliveries = Deliveries()
         self.feed = Feed(connections)
+        self.flow = Flow()
+        self.history = History(board)
         self.sockets: WeakSet[web.WebSocketResponse] = WeakSet()
         self._url = url
         self._reports = asyncio.Semaphore(REPORTS_MAX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -104,6 +105,13 @@ async def rejected(asked: Asked) -> web.Response:
     query = parse(asked.request, RejectedQuery)
     wanted = Wanted(query.limit, query.site, query.code, _behind(query.cursor))
     return answer(await rejected_events(asked.desk.connections, wanted))
+
+
+async def traffic(asked: Asked) -> web.Response:
+    """What came in, by minute of the last hour and by hour of the last day."""
+    parse(asked.request, Query)
+    desk = asked.desk
+    return answer(await desk.flow.traffic(desk.connections, datetime.now(UTC)))
 
 
 def _behind(cursor: str | None) -> Place | None:

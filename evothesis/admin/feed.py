@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,6 +34,13 @@ MESSAGE_EVENTS_MAX = 500
 MESSAGE_BYTES_MAX = 256 * 2**10  # clients refuse messages of more than a megabyte by default
 
 POSITIONS = "select writer, next_segment_no from writers"
+AT = """
+-- the hour, for which there is an index, leads to the segment
+select w.writer, coalesce((select min(l.segment_no) from loads l
+                            where l.writer = w.writer and l.hour >= date_trunc('hour', %(moment)s::timestamptz)
+                              and l.last_received_at >= %(moment)s), w.next_segment_no) as segment_no
+  from writers w
+"""
 LOADS = """
 select segment_no, bytes, first_received_at, last_received_at from loads
  where writer = %(writer)s and segment_no >= %(first)s order by segment_no limit %(limit)s
@@ -100,6 +108,15 @@ class Feed:
     async def now(self) -> Cursor:
         """The place behind everything that is stored. Raises psycopg.Error and PoolTimeout."""
         return {writer: Seen(following, -1) for writer, following in (await self._ask()).items()}
+
+    async def at(self, moment: datetime) -> Cursor:
+        """The place before the segments that were received at this time or later; their first event may be older.
+
+        Raises psycopg.Error and PoolTimeout.
+        """
+        async with self._connections.connection() as connection:
+            rows = await (await connection.execute(AT, {"moment": moment})).fetchall()
+        return {row["writer"]: Seen(row["segment_no"], -1) for row in rows}
 
     async def follow(self, cursor: Cursor, wish: Wish, *, pause_seconds: float) -> AsyncIterator[list[bytes]]:
         """Events behind the cursor, in order of each writer.

@@ -16,6 +16,13 @@ from evothesis.spool.segments import backlog, sealed
 
 SPOOL_WARN_SHARE = 0.7
 
+LOADER_TODO = "`serve` starts it again by itself; when it does not stay, its log says why"
+DATABASE_TODO = "events are kept in the spool meanwhile; look at PostgreSQL, then run `evothesis doctor`"
+SPOOL_TODO = "bring the file back from a backup of the spool, or give it up on record: `evothesis accept-loss`"
+FULL_TODO = "let the loader catch up, or raise spool.bytes_max: above it senders are told to come back"
+EXPORT_TODO = "`evothesis export status` says why, and what to try; nothing is lost meanwhile"
+BUDGET_TODO = "nothing is dropped; see who sends it, or raise limits.events_per_site_and_day"
+
 
 class Spool(msgspec.Struct):
     """What waits for the loader."""
@@ -38,12 +45,20 @@ class Database(msgspec.Struct):
     reason: str | None
 
 
+class Advice(msgspec.Struct):
+    """One of the reasons or warnings, and what to do about it."""
+
+    what: str
+    todo: str
+
+
 class Health(msgspec.Struct):
-    """`reasons`: why it is degraded. `warnings`: what wants a look, and stops nothing."""
+    """`reasons`: why it is degraded. `warnings`: what wants a look, and stops nothing. `advice`: what to do of both."""
 
     status: Literal["ok", "degraded"]
     reasons: list[str]
     warnings: list[str]
+    advice: list[Advice]
     spool: Spool
     loader: Loader
     database: Database
@@ -66,26 +81,30 @@ async def health(asked: Asked) -> web.Response:
     age = round(time.time() - beat.at, 1) if beat else None
     names = [destination.name for destination in config.export.destination]
     exports = await asked.desk.deliveries.of(names, asked.desk.connections)
-    failing = [
-        f"destination {line.destination} failed {line.failures} times" for line in exports or () if line.failures
-    ]
-    is_gone = age is None or age > heartbeat.STALE_AFTER_SECONDS
     reasons = [
-        "the loader is not running" if is_gone else None,
-        beat.database_error if beat else None,
-        beat.spool_error if beat else None,
+        Advice("the loader is not running", LOADER_TODO)
+        if age is None or age > heartbeat.STALE_AFTER_SECONDS
+        else None,
+        Advice(beat.database_error, DATABASE_TODO) if beat and beat.database_error else None,
+        Advice(beat.spool_error, SPOOL_TODO) if beat and beat.spool_error else None,
     ]
     found = [reason for reason in reasons if reason]
-    is_full = spool.bytes > SPOOL_WARN_SHARE * spool.bytes_max
     over = beat.sites_over_budget if beat else ()
+    is_full = spool.bytes > SPOOL_WARN_SHARE * spool.bytes_max
+    warnings = [
+        *([Advice("the spool is filling up", FULL_TODO)] if is_full else []),
+        *(
+            Advice(f"destination {line.destination} failed {line.failures} times", EXPORT_TODO)
+            for line in exports or ()
+            if line.failures
+        ),
+        *(Advice(f"{site} is over its budget", BUDGET_TODO) for site in over),
+    ]
     report = Health(
         status="degraded" if found else "ok",
-        reasons=found,
-        warnings=[
-            *(["the spool is filling up"] if is_full else []),
-            *failing,
-            *(f"{s} is over its budget" for s in over),
-        ],
+        reasons=[reason.what for reason in found],
+        warnings=[warning.what for warning in warnings],
+        advice=[*found, *warnings],
         spool=spool,
         loader=Loader(age),
         database=Database(beat.database_error if beat else None),

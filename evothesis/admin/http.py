@@ -13,6 +13,7 @@ import psycopg
 from aiohttp import WSCloseCode, web
 from psycopg_pool import PoolTimeout
 
+from evothesis.admin import settings
 from evothesis.admin.access import AccessError
 from evothesis.admin.desk import Asked, Desk, answer
 from evothesis.admin.exports import Exports
@@ -58,8 +59,11 @@ def admin_application(config: Config, url: str, board: Board, *, config_path: Pa
         async with pool(url, name="admin") as connections:
             wanted = config.export.request_path
             exports = Requests(Path(wanted)) if wanted else Exports(command)
-            application[_DESK] = Desk(config, url, connections, board, exports)
+            desk = application[_DESK] = Desk(config, url, connections, board, exports)
+            kept = [asyncio.create_task(desk.history.keep()), asyncio.create_task(settings.record(config, connections))]
             yield
+            for task in kept:
+                task.cancel()
             await exports.close()
 
     application = web.Application(middlewares=[_answers_errors], client_max_size=65_536)

@@ -13,6 +13,7 @@ from msgspec import Meta
 from evothesis import pg
 from evothesis.admin.access import AccessError
 from evothesis.admin.desk import Asked, answer
+from evothesis.admin.objectives import DELIVERIES, Objectives, judged
 from evothesis.admin.query import Name, Query, QueryError, parse
 from evothesis.admin.requests import Requests, known
 from evothesis.admin.tokens import record
@@ -24,19 +25,34 @@ from evothesis.usage.meter import Group, Month
 from evothesis.usage.report import report
 
 SITES = """
--- seven days: the ledger grows for ever, and whoever asks wants to know how it goes now
-select s.site_id, s.first_seen_at, recent.last_seen_at,
-       coalesce(recent.events, 0)::bigint as events, coalesce(recent.bots, 0)::bigint as bots,
-       coalesce(recent.duplicates, 0)::bigint as duplicates, coalesce(recent.rejected, 0)::bigint as rejected,
-       coalesce(recent.withheld, 0)::bigint as withheld
-  from sites s
-  left join (
-    select u.site_id, max(l.last_received_at) as last_seen_at, sum(u.accepted) as events, sum(u.bots) as bots,
-           sum(u.duplicate) as duplicates, sum(u.rejected) as rejected, sum(u.withheld) as withheld
-      from usage_ledger u join loads l using (writer, segment_no)
-     where u.usage_day > (now() at time zone 'UTC')::date - 7
-     group by u.site_id
-  ) recent using (site_id)
+-- sums of seven days and what lies behind each writer's last whole block of loads; "offset 0" as in usage_counts
+with counted as (
+  select site_id, sum(accepted) as events, sum(bots) as bots, sum(duplicate) as duplicates, sum(rejected) as rejected,
+         sum(withheld) as withheld
+    from usage_counts where usage_day > (now() at time zone 'UTC')::date - 7 group by site_id
+), seen as (
+  select site_id, max(last_received_at) as last_seen_at
+    from (
+      select site_id, last_received_at from usage_sums where usage_day > (now() at time zone 'UTC')::date - 7
+       union all
+      select tail.site_id, tail.last_received_at
+        from writers w
+       cross join lateral (
+         select u.site_id, l.last_received_at
+           from loads l join usage_ledger u using (writer, segment_no)
+          where l.writer = w.writer and l.segment_no >= w.next_segment_no / 16 * 16 and l.segment_no < w.next_segment_no
+            and u.segment_no >= w.next_segment_no / 16 * 16 and u.segment_no < w.next_segment_no
+            and u.usage_day > (now() at time zone 'UTC')::date - 7
+         offset 0
+       ) tail
+    ) parts
+   group by site_id
+)
+select s.site_id, s.first_seen_at, seen.last_seen_at,
+       coalesce(events, 0)::bigint as events, coalesce(bots, 0)::bigint as bots,
+       coalesce(duplicates, 0)::bigint as duplicates, coalesce(rejected, 0)::bigint as rejected,
+       coalesce(withheld, 0)::bigint as withheld
+  from sites s left join counted using (site_id) left join seen using (site_id)
  where (%(after)s::text is null or s.site_id > %(after)s)
  order by s.site_id
  limit %(limit)s
@@ -122,6 +138,17 @@ async def sites(asked: Asked) -> web.Response:
             for site in found:
                 site.tracker_loss = losses.get(site.site_id)
     return answer(Sites(found, found[-1].site_id if len(found) == query.limit else None))
+
+
+async def objectives(asked: Asked) -> web.Response:
+    """What the product promises, and how much of it was kept in the last hour."""
+    parse(asked.request, Query)
+    desk = asked.desk
+    names = [destination.name for destination in desk.config.export.destination]
+    async with desk.connections.connection() as connection:
+        row = await (await connection.execute(DELIVERIES, {"names": names})).fetchone()
+    seconds, counted = desk.history.counted()
+    return answer(Objectives(int(seconds), judged(counted, **(row or {}))))
 
 
 async def export_status(asked: Asked) -> web.Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -18,10 +19,10 @@ from msgspec import Meta
 from psycopg_pool import PoolTimeout
 
 from evothesis.admin import cursor as cursors
-from evothesis.admin.access import AccessError
+from evothesis.admin.access import SUBPROTOCOL, AccessError, subprotocols
 from evothesis.admin.cursor import Cursor
 from evothesis.admin.desk import Asked
-from evothesis.admin.feed import Wish
+from evothesis.admin.feed import Feed, Wish
 from evothesis.admin.query import Name, Query, parse
 
 READERS_MAX = 256
@@ -31,7 +32,7 @@ PING_SECONDS = 20.0  # a client that does not answer is gone
 
 
 class StreamQuery(Query, frozen=True):
-    """Which events; `since` is the cursor of the last message, without it the stream begins now."""
+    """Which events; `since` is the cursor of the last message, or a time; without it the stream begins now."""
 
     site: Name | None = None
     type: Name | None = None
@@ -49,12 +50,21 @@ async def stream(asked: Asked) -> web.StreamResponse:
     """Events as they are stored (WebSocket): each once, in order of each writer, from a cursor on."""
     query = parse(asked.request, StreamQuery)
     feed = asked.desk.feed
-    socket = web.WebSocketResponse(heartbeat=PING_SECONDS, timeout=CLOSE_SECONDS, compress=False, max_msg_size=1024)
+    offered = subprotocols(asked.request)
+    if offered and SUBPROTOCOL not in offered:  # aiohttp would write them into the log, a token among them perhaps
+        raise AccessError(400, "subprotocol_unknown", f"the only subprotocol is {SUBPROTOCOL}")
+    socket = web.WebSocketResponse(
+        heartbeat=PING_SECONDS,
+        timeout=CLOSE_SECONDS,
+        compress=False,
+        max_msg_size=1024,
+        protocols=(SUBPROTOCOL,),
+    )
     if not socket.can_prepare(asked.request):
         raise AccessError(400, "upgrade_missing", "this is a WebSocket")
     if feed.readers >= READERS_MAX:
         raise AccessError(503, "too_many_readers", f"there may be {READERS_MAX} readers")
-    cursor = cursors.parse(query.since) if query.since else await feed.now()
+    cursor = await _begin(feed, query.since)
     await socket.prepare(asked.request)
     asked.desk.sockets.add(socket)
     sending = asyncio.create_task(_send(asked, socket, cursor, Wish(query.site, query.type)))
@@ -66,6 +76,14 @@ async def stream(asked: Asked) -> web.StreamResponse:
         with suppress(asyncio.CancelledError, ConnectionError):
             await sending
     return socket
+
+
+async def _begin(feed: Feed, since: str | None) -> Cursor:
+    if since is None:
+        return await feed.now()
+    if moment := cursors.moment(since, datetime.now(UTC)):
+        return await feed.at(moment)
+    return cursors.parse(since)
 
 
 async def _send(asked: Asked, socket: web.WebSocketResponse, cursor: Cursor, wish: Wish) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from evothesis import log
-from evothesis.config import Config, Logging
+from evothesis.config import Config, Logging, Server
 from evothesis.errors import ConfigurationError, EvothesisError
 from evothesis.upkeep.setup.steps import Root, Step
 
@@ -104,7 +104,7 @@ def _install(said: dict[str, Any], root: Root, *, dry_run: bool) -> None:
     if not dry_run:
         if root.is_machine:
             _try_buckets(run.read_back(root))
-        _print_end(answers.host if answers else None, config.server.script_path)
+        _print_end(answers.host if answers else None, config.server)
 
 
 def _try_buckets(config: Config) -> None:
@@ -171,9 +171,13 @@ def _asked_bucket() -> dict[str, str]:
     return {name: value for name, value in asked.items() if value}
 
 
-def _print_end(host: str | None, script_path: str) -> None:
+def _print_end(host: str | None, server: Server) -> None:
     if host:
-        print(f'\nThe tag, for every page:\n\n  <script async src="https://{host}{script_path}"></script>\n')
+        from evothesis.collector.script import Script
+
+        script = Script.load(script_path=server.script_path, collect_path=server.collect_path)
+        print(f"\nThe tag, for every page:\n\n  {script.plain_tag(f'https://{host}')}\n")
+        print(f"With its hash, until an upgrade changes the script:\n\n  {script.tag(f'https://{host}')}\n")
     print(
         "The operator's token is in /etc/evothesis/secrets/serve/admin.token; `evothesis doctor` looks at everything."
     )

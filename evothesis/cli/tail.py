@@ -36,7 +36,11 @@ def command(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="CURSOR", help="Go on where another one ended, instead of now.", show_default=False),
+        typer.Option(
+            metavar="WHEN",
+            help="Begin so long ago (15m), then (2026-11-22T09:30Z), or at a cursor.",
+            show_default=False,
+        ),
     ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="Holds a token, when admin.token is not set.", show_default=False)
@@ -50,7 +54,7 @@ def command(
 
     \b
     Examples:
-      evothesis tail --site shop.example.com
+      evothesis tail --site shop.example.com --since 15m
       evothesis tail --type order --format json | jq .raw_event_data
     """
     import asyncio
@@ -120,7 +124,9 @@ def _refused(status: int) -> ConfigurationError | UnreachableError:
     if status in (401, 403):
         return ConfigurationError("the operator's API refused the token", hint="has it the scope read? is it right?")
     if status == 400:  # noqa: PLR2004 - what aiohttp says of a wrong parameter
-        return ConfigurationError("the operator's API refused the cursor", hint="give --since as `tail` printed it")
+        return ConfigurationError(
+            "the operator's API refused --since", hint="give 15m, 2026-11-22T09:30Z, or what `tail` printed"
+        )
     return UnreachableError(f"the operator's API answered {status}", hint="its /health says why; run it again")
 
 

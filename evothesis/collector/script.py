@@ -90,6 +90,10 @@ class Script:
         """The tracker of this package."""
         return cls(tracker(), script_path=script_path, collect_path=collect_path)
 
+    def plain_tag(self, origin: str) -> str:
+        """The tag of a page that wants whatever version is served, as HTML."""
+        return f'<script async src="{html.escape(origin + self.path)}"></script>'
+
     def tag(self, origin: str) -> str:
         """The tag of a page that wants this version and no other, as HTML; `origin` is where this server is reached.
 

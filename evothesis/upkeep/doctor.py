@@ -80,6 +80,7 @@ def _database(config: Config) -> Iterator[Finding]:
             now = datetime.now(UTC)
             yield from billing.ledger(connection, now.date())
             yield billing.invoices(connection, now)
+            yield stored.audit(connection)
             yield from stored.growth(connection, config)
             yield from stored.backups(connection)
             for line in status(config, connection):

@@ -45,6 +45,11 @@ select (select count(*) from recent) as loads,
          where w.next_segment_no <> (select coalesce(max(l.segment_no) + 1, 0) from loads l where l.writer = w.writer))
          as misplaced
 """
+AUDIT = """
+select count(*) as entries, (select min(audit_id) from audit_problems) as first_wrong,
+       (select count(*) from audit_problems) as wrong
+  from audit_log
+"""
 GROWTH = """
 -- what the last whole days take, with their indexes
 select count(*) as days, coalesce(sum(pg_total_relation_size(oid)), 0)::bigint as bytes
@@ -107,6 +112,15 @@ def books(connection: pg.Connection) -> Finding:
         found = f"{row['unequal']} loads are billed otherwise than loaded, {row['misplaced']} writers stand elsewhere"
         return act("books", found, "nobody else may write to these tables; restore a backup, and report it")
     return ok("books", f"{row['loads']:,} loads since yesterday, each billed as it was loaded")
+
+
+def audit(connection: pg.Connection) -> Finding:
+    """Whether each entry of the audit log is what it was when the next one was written."""
+    row = pg.one(connection, AUDIT)
+    if row["wrong"]:
+        found = f"{row['wrong']} entries are not what they were, from number {row['first_wrong']} on"
+        return act("audit", found, "compare audit_log with a backup: somebody changed it, or took entries away")
+    return ok("audit", f"{row['entries']:,} entries, each as it was written")
 
 
 def growth(connection: pg.Connection, config: Config) -> Iterator[Finding]:

@@ -58,9 +58,9 @@ def test_scopes(served: Appliance, tokens: dict[str, str], method: str, path: st
     assert refused == {name: status for name, status in found.items() if status in (401, 403)}
 
 
-def test_only_health_is_open() -> None:
-    """Without a token there is nothing but the health."""
-    assert [("GET", "/health")] == [way for way in routes() if "none" in allowed(*way)]
+def test_open() -> None:
+    """Without a token there are the health, and the page that asks for one."""
+    assert [("GET", "/"), ("GET", "/health")] == [way for way in routes() if "none" in allowed(*way)]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])

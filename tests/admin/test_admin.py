@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.collector.client import ask, collect
 from tests.collector.shared import running
 from tests.fix_postgres import DebianPostgres
 
+SPOKEN = base64.urlsafe_b64encode(TOKEN.encode()).decode().rstrip("=")
 COUNTED = """
 select (select count(*) from events_log) as total, (select count(*) from rejected_events) as rejected,
        (select sum(duplicate) from loads)::int as duplicate, (select sum(withheld) from loads)::int as withheld
@@ -37,7 +40,7 @@ def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.parametrize("path", ["/events/count", "/events/recent", "/", "/nothing"])
+@pytest.mark.parametrize("path", ["/events/count", "/events/recent", "/nothing"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -49,6 +52,7 @@ def newest(appliance: Appliance, query: str = "") -> list[dict[str, Any]]:
         pytest.param({"Authorization": f"Basic {TOKEN}"}, id="other scheme"),
         pytest.param({"Authorization": TOKEN}, id="no scheme"),
         pytest.param({"Authorization": b"Bearer \xff\xfe"}, id="no text"),
+        pytest.param({"Sec-WebSocket-Protocol": f"evothesis, bearer.{SPOKEN}"}, id="as a WebSocket says it"),
         pytest.param({"Cookie": f"token={TOKEN}", "X-Token": TOKEN}, id="elsewhere"),
     ],
 )
@@ -151,7 +155,7 @@ def test_refused(served: Appliance, method: str, path: str, status: int) -> None
     assert status == answer.error[0]
 
 
-@pytest.mark.parametrize("path", ["/health", "/events/count", "/events/recent", "/nothing"])
+@pytest.mark.parametrize("path", ["/", "/health", "/events/count", "/events/recent", "/nothing"])
 def test_golden_headers(served: Appliance, path: str) -> None:
     """No answer names the product, may be kept by anyone, or may be read by a page."""
     for headers in ({}, served.admin_headers):
@@ -166,6 +170,35 @@ def test_stays_secure(served: Appliance, scheme: str, expected: str | None) -> N
     answer = ask(served.admin_url, "GET", "/health", headers={"X-Forwarded-Proto": scheme})
 
     assert expected == answer.headers["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        (f"/events/recent?site={'x' * 100_000}", {}),
+        ("/events/recent", {"X-Large": "x" * 100_000}),
+        ("/events/recent", {"Authorization": f"Bearer {'x' * 100_000}"}),
+        (f"/events/recent?site={'x' * 201}", {"Authorization": f"Bearer {TOKEN}"}),
+    ],
+    ids=["query", "header", "token", "parameter"],
+)
+def test_too_large(served: Appliance, path: str, headers: dict[str, str]) -> None:
+    """What is larger than anybody needs is refused, before a token is looked at or after."""
+    assert 400 == ask(served.admin_url, "GET", path, headers=headers).status
+    assert 200 == get(served, "/events/count").status
+
+
+def test_body(served: Appliance) -> None:
+    """No route reads a body: one of a megabyte changes nothing."""
+    assert 405 == ask(served.admin_url, "POST", "/usage", body=b"x" * 2**20, headers=served.admin_headers).status
+    assert 200 == get(served, "/events/count").status
+
+
+def test_priority(served: Appliance) -> None:
+    """Who answers people takes no CPU from who takes and stores events."""
+    nice = [os.getpriority(os.PRIO_PROCESS, served.pid(f"evothesis: {name}")) for name in ("admin", "loader")]
+
+    assert 5 == nice[0] - nice[1]
 
 
 def test_no_token_set(tmp_path: Path, postgres_template: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256, sha384
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.admin.conftest import EVENTS
 from tests.admin.desk import document, get
-from tests.appliance import Appliance
-from tests.collector.client import collect
+from tests.appliance import Appliance, eventually
+from tests.collector.client import ask, collect
 
 TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
 YESTERDAY = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
@@ -138,3 +142,58 @@ def test_sites_loss(served: Appliance) -> None:
     assert ({"sent": 3, "received": 2, "lost": 1}, None) == tuple(
         sites[name]["tracker_loss"] for name in ("lossy", "shop.example")
     )
+
+
+def test_traffic(served: Appliance) -> None:
+    """What came in in the last day is what the loads say, by minute and by hour."""
+    found = document(served, "/events/traffic")
+    (loaded,) = served.rows("select sum(accepted)::int as events, sum(rejected)::int as rejected from loads")
+
+    for stretches in found.values():
+        assert loaded == {name: sum(one[name] for one in stretches) for name in ("events", "rejected")}
+
+
+def test_objectives(served: Appliance) -> None:
+    """The promises are told, of what happened: no request was sent back, and nothing was delivered yet."""
+
+    def actual() -> dict[str, float | None]:
+        return {one["name"]: one["actual"] for one in document(served, "/objectives")["objectives"]}
+
+    eventually(lambda: actual()["load"])  # processes show what they count once a second
+    found = actual()
+    assert (1, None, True) == (found["requests_taken"], found["deliveries"], 0 <= (found["durable"] or 0) <= 1)
+
+
+def test_tag(served: Appliance) -> None:
+    """The tag leads to the script of which it has the hash."""
+    found = document(served, "/tag?origin=https://c.example:8443")
+    source = found["tag_of_version"].partition('src="https://c.example:8443')[2].partition('"')[0]
+    digest = base64.b64encode(sha384(ask(served.url, "GET", source).body).digest()).decode()
+
+    assert '<script async src="https://c.example:8443/tracking.js"></script>' == found["tag"]
+    assert f"sha384-{digest}" == found["integrity"]
+    assert "https://HOST" == document(served, "/tag")["origin"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "c.example", "ftp://c.example", "https://c.example/", 'https://c"', "https://*.x"]
+)
+def test_bad_origin(served: Appliance, origin: str) -> None:
+    """What is no origin does not come into a tag."""
+    assert (400, "origin_invalid") == get(served, f"/tag?origin={quote(origin)}").error
+
+
+def test_page(served: Appliance) -> None:
+    """The page is for anybody; it loads nothing from elsewhere, and a browser runs nothing but what stands in it."""
+    answer = ask(served.admin_url, "GET", "/")
+    body = answer.body.decode()
+    policy = dict(part.split(" ", 1) for part in answer.headers["Content-Security-Policy"].split("; "))
+    parts = {"script-src": re.findall("<script>(.*?)</script>", body, re.DOTALL)}
+    parts["style-src"] = re.findall("<style>(.*?)</style>", body, re.DOTALL)
+
+    assert (200, "text/html") == (answer.status, answer.headers.get_content_type())
+    for name, (text,) in parts.items():
+        assert f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'" == policy[name]
+    assert ("'none'", "'self'") == (policy["default-src"], policy["connect-src"])
+    assert [] == re.findall(r"""(?:src|href)=["'](?!#|data:,)""", body)
+    assert (400, "parameter_unknown") == ask(served.admin_url, "GET", "/?token=x").error

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSCloseCode, WSMsgType, WSServerHandshakeError
 
 from tests.admin.desk import get, token
-from tests.appliance import ROOT, Appliance, eventually
-from tests.collector.client import collect
+from tests.appliance import ROOT, TOKEN, Appliance, eventually
+from tests.collector.client import ask, collect
 
 SECONDS_MAX = 20
 
@@ -86,6 +90,42 @@ def test_resume(served: Appliance) -> None:
     assert ([0, 1, 2], [3, 4, 5]) == (before, connected(served, {"site": "again.example", "since": cursor}, go_on))
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_cut(served: Appliance, seed: int) -> None:
+    """A stream that is cut again and again, while events come in, brings each of them once, in order of each writer."""
+    chance = random.Random(seed)
+    site, total = f"cut-{seed}.example", 150
+    found: list[dict[str, Any]] = []
+
+    async def follow(session: ClientSession, cursor: str) -> str:
+        """Read some messages, and cut the connection while the server sends."""
+        query = {"site": site} | ({"since": cursor} if cursor else {})
+        async with session.ws_connect(f"{served.admin_url}/stream", params=query) as socket:
+            for _ in range(chance.randint(1, 4)):
+                message = await socket.receive_json()
+                found.extend(message["events"])
+                cursor = message["cursor"]
+                if len(found) >= total:
+                    break
+            socket._response.connection.transport.abort()  # type: ignore[union-attr]  # it is there
+        return cursor
+
+    async def main() -> None:
+        async with ClientSession(headers=served.admin_headers) as session:
+            cursor = await follow(session, "")
+            sending = asyncio.create_task(asyncio.to_thread(send, served, site, *range(total)))
+            while len(found) < total:
+                cursor = await asyncio.wait_for(follow(session, cursor), SECONDS_MAX)
+            await sending
+
+    asyncio.run(main())
+    places: dict[int, list[tuple[int, int]]] = {}
+    for event in found:
+        places.setdefault(event["writer"], []).append((event["segment_no"], event["idx"]))
+    assert list(range(total)) == sorted(event["raw_event_data"]["n"] for event in found)
+    assert [] == [writer for writer, order in places.items() if order != sorted(set(order))]
+
+
 def test_unread(served: Appliance) -> None:
     """A client that does not read holds up nobody."""
 
@@ -123,6 +163,71 @@ def test_unauthorized(served: Appliance, header: dict[str, str], status: int) ->
     with pytest.raises(WSServerHandshakeError) as refused:
         asyncio.run(main())
     assert status == refused.value.status
+
+
+def spoken(secret: str) -> str:
+    """A token as a browser's WebSocket says it."""
+    return f"bearer.{base64.urlsafe_b64encode(secret.encode()).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize("secret", [TOKEN, "wrong", "\u00e4 b/c+d=e", ""], ids=["right", "wrong", "strange", "empty"])
+def test_subprotocol(served: Appliance, secret: str) -> None:
+    """A browser, which can send no header there, says its token as a subprotocol; it is answered with the other one."""
+
+    async def main() -> str | int | None:
+        url = f"{served.admin_url}/stream"
+        try:
+            async with (
+                ClientSession() as session,
+                session.ws_connect(url, protocols=("evothesis", spoken(secret))) as socket,
+            ):
+                return socket.protocol
+        except WSServerHandshakeError as refused:
+            return refused.status
+
+    assert ("evothesis" if secret == TOKEN else 401) == asyncio.run(main())
+
+
+@pytest.mark.parametrize("text", ["bearer.", "bearer.!!", "bearer.A", "bearer._w", "basic.QQ", TOKEN])
+def test_bad_subprotocol(served: Appliance, text: str) -> None:
+    """What is no token in base64url is none."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": f"evothesis, {text}"}
+
+    assert (401, "unauthorized") == ask(served.admin_url, "GET", "/stream", headers=headers).error
+
+
+def test_unknown_subprotocol(served: Appliance) -> None:
+    """Another subprotocol than ours is refused before anybody writes it, and a token beside it, into a log."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Protocol": f"chat, {spoken(TOKEN)}"}
+    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+    assert (401, "unauthorized") == ask(served.admin_url, "GET", "/stream", headers=headers).error
+    with_header = headers | served.admin_headers
+    assert (400, "subprotocol_unknown") == ask(served.admin_url, "GET", "/stream", headers=with_header).error
+    assert spoken(TOKEN) not in served.output_path.read_text()
+
+
+def test_since_time(served: Appliance) -> None:
+    """A stream may begin at a time, or so long ago."""
+    send(served, "past.example", 0, 1)
+    served.wait_until_drained()
+
+    async def use(socket: ClientWebSocketResponse) -> list[int]:
+        return (await read(socket, 2))[0]
+
+    hour_ago = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%MZ}"
+    for since in ("15m", "1h", "1d", hour_ago):
+        assert [0, 1] == connected(served, {"site": "past.example", "since": since}, use)
+
+
+@pytest.mark.parametrize("since", ["15", "m", "15 m", "-1m", "2026-02-30T10:00Z", "2026-02-03T10:00", "99999d"])
+def test_bad_since(served: Appliance, since: str) -> None:
+    """What is neither a cursor nor a time is refused."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} | served.admin_headers
+    answer = ask(served.admin_url, "GET", f"/stream?since={quote(since)}", headers=headers)
+
+    assert (400, "since_invalid") == answer.error
 
 
 def test_tail(served: Appliance) -> None:

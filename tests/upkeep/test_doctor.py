@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from evothesis import pg
 from evothesis.upkeep import stored
 from evothesis.upkeep.finding import State
 from tests.appliance import Appliance
@@ -116,6 +117,19 @@ def test_unequal_books(commands: Appliance) -> None:
     _, findings = doctor(commands)
 
     assert "1 loads are billed otherwise than loaded, 1 writers stand elsewhere" == acts(findings)["books"]
+
+
+def test_audit(database: str) -> None:
+    """An entry of the audit log that somebody took away is found by the next one."""
+    with pg.connect(database, name="test") as connection:
+        for _ in range(3):
+            connection.execute("insert into audit_log (actor, action, details) values ('test', 'test', '{}')")
+        whole = stored.audit(connection)
+        connection.execute("alter table audit_log disable trigger all")
+        connection.execute("delete from audit_log where audit_id = 2")
+
+        assert (State.OK, State.ACT) == (whole.state, stored.audit(connection).state)
+        assert "1 entries are not what they were, from number 3 on" == stored.audit(connection).found
 
 
 @pytest.mark.long
