@@ -20,6 +20,7 @@ from evothesis.admin.tokens import record
 from evothesis.errors import ConfigurationError
 from evothesis.exporter.lock import is_running
 from evothesis.exporter.status import status
+from evothesis.usage import invoice
 from evothesis.usage.forecast import forecast
 from evothesis.usage.meter import Group, Month
 from evothesis.usage.report import report
@@ -121,7 +122,8 @@ async def usage(asked: Asked) -> web.Response:
 
     def made(connection: pg.Connection) -> dict[str, Any]:
         expected = forecast(connection, config.usage, month, now=datetime.now(UTC))
-        return report(connection, config, month, query.by) | {"forecast": expected}
+        closed = invoice.name(connection, month)
+        return report(connection, config, month, query.by) | {"forecast": expected, "invoice": closed}
 
     return answer(await asked.desk.report(made))
 

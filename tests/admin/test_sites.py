@@ -14,7 +14,7 @@ from evothesis.event import Entry
 from tests.appliance import ROOT
 from tests.fix_world import DAY, NOW, World, entry, event
 
-MIGRATION = ROOT / "migrations/0013_last_received.sql"
+MIGRATION = ROOT / "migrations/0012_last_received.sql"
 SEGMENTS = 40  # two whole blocks, and some that no block sums up yet
 
 SLOWLY = """
