@@ -39,12 +39,11 @@ def ledger(connection: pg.Connection, today: date) -> Iterator[Finding]:
 
 def invoices(connection: pg.Connection, now: datetime) -> Finding:
     """Whether a month waits to be closed: also one that was, before an older backup was restored."""
-    month = to_close(connection, Month.of(now.astimezone(UTC) - timedelta(days=DAYS_TO_CLOSE)))
     count = pg.one(connection, INVOICES)["count"]
+    if count == 0:  # and there may be years of loads to look through
+        return note("invoices", "no month was ever closed", "evothesis usage close, when a month is over")
+    month = to_close(connection, Month.of(now.astimezone(UTC) - timedelta(days=DAYS_TO_CLOSE)))
     if month is None:
         return ok("invoices", f"{count:,} invoices and credits; no month waits to be closed")
-    found = f"{month} is over, has events, and is not closed"
-    todo = f"evothesis usage close --month {month}"
-    if count == 0:
-        return note("invoices", f"{found}; nothing was invoiced yet", todo)
-    return act("invoices", found, f"{todo}; after a restore compare it with the invoice that was sent")
+    todo = f"evothesis usage close --month {month}; after a restore compare it with the invoice that was sent"
+    return act("invoices", f"{month} is over, has events, and is not closed", todo)
