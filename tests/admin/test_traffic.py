@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from evothesis import pg
 from evothesis.admin.objectives import History, judged
@@ -16,7 +15,7 @@ from tests.fix_world import NOW, World, entry, event
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
-def flow(world: World, *times: Any) -> list[Traffic]:  # noqa: ANN401 - times
+def flow(world: World, *times: datetime) -> list[Traffic]:
     """What one and the same asks at these times."""
 
     async def main() -> list[Traffic]:
