@@ -52,7 +52,8 @@ def main() -> None:
             with wire.sending() as sent:
                 machine.shell("sleep 10")
             eventually(lambda: operator.stored() == sent.taken, timeout=60)
-            machine.shell("systemctl start evothesis-export evothesis-backup evothesis-drill")
+            for job in ("export", "backup", "drill"):
+                machine.shell(f"systemctl start evothesis-{job}")
             for command in COMMANDS:
                 draw(command, machine.terminal("evothesis", *command.split()))
         finally:
