@@ -81,10 +81,3 @@ def wire(machine: Machine) -> Iterator[Wire]:
     wire = Wire(machine)
     yield wire
     wire.close()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests have measured."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    for name, value in dict(line for report in reports for line in report.user_properties).items():
-        terminalreporter.write_line(f"{name}: {value}")

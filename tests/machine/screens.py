@@ -29,7 +29,7 @@ def draw(command: str, printed: str) -> None:
     """Write a picture of a terminal."""
     console = Console(record=True, file=io.StringIO(), width=int(ENVIRONMENT["COLUMNS"]))
     console.print(Text("$ ", style="bold green") + Text(f"evothesis {command}"))
-    console.print(Text.from_ansi(printed))
+    console.print(Text.from_ansi(printed.replace("\r\n", "\n")))
     name = command.partition(" --")[0].replace(" ", "-")
     text = FONT.sub("", console.export_svg(title="root@collect", unique_id=name))
     (FOLDER / f"{name}.svg").write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
@@ -52,7 +52,8 @@ def main() -> None:
             with wire.sending() as sent:
                 machine.shell("sleep 10")
             eventually(lambda: operator.stored() == sent.taken, timeout=60)
-            machine.shell("systemctl start evothesis-export evothesis-backup evothesis-drill")
+            for job in ("export", "backup", "drill"):
+                machine.shell(f"systemctl start evothesis-{job}")
             for command in COMMANDS:
                 draw(command, machine.terminal("evothesis", *command.split()))
         finally:

@@ -21,6 +21,10 @@ from http.client import HTTPException, HTTPSConnection
 HOST = "collect.example.com"
 SITES = ("shop.example.com", "shop.example.com", "blog.example.com", "example.org")  # the first has half of all
 SENDERS = 4
+HEADERS = {
+    "Content-Type": "application/json",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+}
 PAUSE_SECONDS = 0.1  # all of them have one address, which may send 50 requests a second
 
 
@@ -31,7 +35,7 @@ def send(address: str, context: ssl.SSLContext) -> str:
     try:
         with socket.create_connection((address, 443), timeout=30) as plain:
             connection.sock = context.wrap_socket(plain, server_hostname=HOST)
-            connection.request("POST", "/collect", json.dumps(event), {"Content-Type": "application/json"})
+            connection.request("POST", "/collect", json.dumps(event), HEADERS)
             return HTTPStatus(connection.getresponse().status).name
     except (OSError, HTTPException) as error:
         return repr(error)
