@@ -190,19 +190,22 @@ def test_check_fails_alone(checkout: Checkout, failing: str) -> None:
     assert 0 == checkout.script("script/test").returncode
 
 
+PYTEST = "pytest -n 4 --dist loadfile --no-loadscope-reorder"
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], ["pytest -n 4 --dist loadfile --cov --cov-report=", "coverage report --fail-under=100"]),
-        (["--quick"], ["pytest -n 4 --dist loadfile -m not long and not browser and not crash"]),
+        ([], [f"{PYTEST} --cov --cov-report=", "coverage report --fail-under=100"]),
+        (["--quick"], [f"{PYTEST} -m not long and not browser and not crash"]),
         (
             ["--long"],
-            ["pytest -n 4 --dist loadfile --cov --cov-report=", "coverage report --fail-under=100", "pytest -m long"],
+            [f"{PYTEST} --cov --cov-report=", "coverage report --fail-under=100", "pytest -m long"],
         ),
-        (["--", "-k", "spool"], ["pytest -n 4 --dist loadfile -k spool"]),
+        (["--", "-k", "spool"], [f"{PYTEST} -k spool"]),
         (
             ["--quick", "--", "-k", "spool"],
-            ["pytest -n 4 --dist loadfile -m not long and not browser and not crash -k spool"],
+            [f"{PYTEST} -m not long and not browser and not crash -k spool"],
         ),
     ],
 )
