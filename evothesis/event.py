@@ -146,7 +146,7 @@ def derived_id(raw: bytes, *said: str | int | None) -> str:
 def copy_text(texts: tuple[str | None, ...]) -> bytes:
     """Texts as values of a line of COPY."""
     if None not in texts:
-        told = cast(tuple[str, ...], texts)
+        told = cast("tuple[str, ...]", texts)  # a text: the type would be made anew for each event
         text = "".join(told)
         if "\\" not in text and "\t" not in text and "\n" not in text and "\r" not in text:
             return "\t".join(told).encode()
