@@ -17,7 +17,7 @@ from evothesis.collector.intake import Request, take
 from evothesis.collector.policy import Policy
 from evothesis.config import Spool
 from evothesis.event import Entry, encode_entry
-from evothesis.loader.run import Loader
+from evothesis.loader.run import LOCK, Loader
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
@@ -30,6 +30,11 @@ select event_id::text as event_id, raw_event_data, event_id_reused, created_at f
  order by created_at, writer, segment_no, idx
 """
 LOADERS = "select from pg_stat_activity where application_name = 'evothesis loader' and datname = current_database()"
+WORKING = f"""
+select from pg_locks
+ where locktype = 'advisory' and objid = {LOCK & 0xFFFFFFFF} and granted
+   and database = (select oid from pg_database where datname = current_database())
+"""  # noqa: S608 - a number
 LOADS = """
 select segment_no, accepted, duplicate, rejected, withheld, damaged, bytes from loads order by loaded_at
 """

@@ -18,18 +18,13 @@ from evothesis.errors import LoadError
 from evothesis.event import COLUMNS
 from evothesis.loader.content import read
 from evothesis.loader.load import load
-from evothesis.loader.run import LOCK, Loader
+from evothesis.loader.run import Loader
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
-from tests.fix_world import DAY, LOADS, NOW, STORED, USAGE, World, entry, event
+from tests.fix_world import DAY, LOADS, NOW, STORED, USAGE, WORKING, World, entry, event
 
 AT_ONCE = 4
-WORKING = f"""
-select from pg_locks
- where locktype = 'advisory' and objid = {LOCK & 0xFFFFFFFF} and granted
-   and database = (select oid from pg_database where datname = current_database())
-"""  # noqa: S608 - a number
 ENRICHED = COLUMNS[COLUMNS.index("bot_reason") :]
 
 
