@@ -133,9 +133,9 @@ def folder() -> Iterator[Path]:
             eventually(lambda: not processes.working_in(Path(name)))
 
 
-@pytest.fixture(params=OWNERS[-1:])
+@pytest.fixture(params=[*(pytest.param(owner, marks=pytest.mark.long) for owner in OWNERS[:-1]), OWNERS[-1]])
 def place(request: pytest.FixtureRequest, folder: Path) -> Place:
-    """An empty place, of nobody's or with OWNERS of root's too; of ours where the tests are not run by root."""
+    """An empty place of root's and one of somebody else's; of ours alone where the tests are not run by root."""
     return Place(folder / "place", NOBODY if request.param == "nobody" else os.geteuid())
 
 

@@ -36,3 +36,15 @@ def served(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) ->
     """The appliance that they share."""
     with filled(tmp_path_factory.mktemp("admin"), postgres_template) as appliance:
         yield appliance
+
+
+@contextmanager
+def delivering(folder: Path, postgres_template: Path, **export: str) -> Iterator[Appliance]:
+    """An appliance with an event for two destinations: a folder that can be made, and one that cannot."""
+    (folder / "file").touch()
+    destinations = [{"name": "client", "url": "file:var/bucket"}, {"name": "broken", "url": "file:file/bucket"}]
+    settings = {"export": export | {"destination": destinations}}
+    with running(folder, postgres_template, settings) as appliance:
+        collect(appliance.url, {"eventType": "click", "siteId": "shop.example"})
+        appliance.wait_until_drained()
+        yield appliance

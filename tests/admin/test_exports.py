@@ -15,10 +15,10 @@ from evothesis.admin.exports import Exports
 from evothesis.config import Config
 from evothesis.exporter.lock import LOCK
 from evothesis.setting import MASK
+from tests.admin.conftest import delivering
 from tests.admin.desk import document
 from tests.appliance import Appliance, eventually
-from tests.collector.client import Answer, ask, collect
-from tests.collector.shared import running
+from tests.collector.client import Answer, ask
 from tests.fix_s3 import Bucket
 
 SECRET = "a-secret-that-is-wrong"
@@ -27,13 +27,8 @@ AUDIT = "select actor, action from audit_log where action = 'export-run'"
 
 @pytest.fixture(scope="module")
 def exporting(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
-    """An appliance with an event to deliver, to a folder that works and to one that cannot be made."""
-    folder = tmp_path_factory.mktemp("exporting")
-    (folder / "file").touch()
-    destinations = [{"name": "client", "url": "file:var/bucket"}, {"name": "broken", "url": "file:file/bucket"}]
-    with running(folder, postgres_template, {"export": {"destination": destinations}}) as appliance:
-        collect(appliance.url, {"eventType": "click", "siteId": "shop.example"})
-        appliance.wait_until_drained()
+    """An appliance that exports."""
+    with delivering(tmp_path_factory.mktemp("exporting"), postgres_template) as appliance:
         yield appliance
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.admin.conftest import delivering
 from tests.admin.desk import document
 from tests.appliance import ROOT, Appliance
-from tests.collector.client import ask, collect
-from tests.collector.shared import running
+from tests.collector.client import ask
 
 UNIT = (ROOT / "systemd/evothesis-export.service").read_text()
 FOLDER = "/run/evothesis"
@@ -21,14 +21,9 @@ FOLDER = "/run/evothesis"
 
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory, postgres_template: Path) -> Iterator[Appliance]:
-    """An appliance that may not export itself, with an event for a folder that can be made, and for one that cannot."""
+    """An appliance that may not export itself."""
     folder = tmp_path_factory.mktemp("asking")
-    (folder / "file").touch()
-    destinations = [{"name": "client", "url": "file:var/bucket"}, {"name": "broken", "url": "file:file/bucket"}]
-    export = {"request_path": str(folder / "export.wanted"), "destination": destinations}
-    with running(folder, postgres_template, {"export": export}) as appliance:
-        collect(appliance.url, {"eventType": "click", "siteId": "shop.example"})
-        appliance.wait_until_drained()
+    with delivering(folder, postgres_template, request_path=str(folder / "export.wanted")) as appliance:
         yield appliance
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from evothesis.demo import PAGES
 from tests.appliance import Appliance, eventually
 
-PAGEVIEWS = "select path from events_log where event_type = 'pageview'"
+PAGEVIEWS = "select path from events_log where event_type = 'pageview' order by path"
 COUNT = "select count(*) as count from events_log"
 
 
@@ -36,7 +36,7 @@ def test_pages(demo_appliance: Appliance, page: Page) -> None:
     assert [] == complaints
     assert dict.fromkeys(names, True) == heights
     page.goto("about:blank")
-    eventually(lambda: {f"/{name}" for name in names} == {row["path"] for row in demo_appliance.rows(PAGEVIEWS)})
+    eventually(lambda: [f"/{name}" for name in names] == [row["path"] for row in demo_appliance.rows(PAGEVIEWS)])
 
 
 def test_panel(demo_appliance: Appliance, page: Page) -> None:

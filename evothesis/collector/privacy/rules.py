@@ -69,13 +69,13 @@ class Rules:
     def _cleaning_list(self, parts: Iterable[Json], name: str) -> Steps[list[Any]]:
         """The values in a list that is a value of `name`."""
         cleaned: list[Json] = []
-        is_number = is_identifier(name)
+        identifies = is_identifier(name)
         for part in parts:
             if isinstance(part, str) and len(part) <= CACHED_LENGTH_MAX:
-                cleaned.append(self._remembered(part, is_identifier=is_number))
+                cleaned.append(self._remembered(part, is_identifier=identifies))
                 yield
             elif isinstance(part, str):
-                cleaned.append((yield from self._finally(part, is_identifier=is_number)))
+                cleaned.append((yield from self._finally(part, is_identifier=identifies)))
             elif isinstance(part, dict):
                 cleaned.append((yield from self._cleaning_members(part)))
             elif isinstance(part, list):
