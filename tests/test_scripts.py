@@ -200,7 +200,7 @@ PYTEST = "pytest -n 4 --dist loadfile --no-loadscope-reorder"
         (["--quick"], [f"{PYTEST} -m not long and not browser and not crash"]),
         (
             ["--long"],
-            [f"{PYTEST} --cov --cov-report=", "coverage report --fail-under=100", "pytest -m long"],
+            [f"{PYTEST} --cov --cov-report=", "coverage report --fail-under=100", "pytest -m long and not machine"],
         ),
         (["--", "-k", "spool"], [f"{PYTEST} -k spool"]),
         (
