@@ -32,8 +32,15 @@ WAYS = {"copy": "the limit: COPY to stdout", "pandas": "SQLAlchemy and pandas", 
 STAGE = "create unlogged table staged (like events_log including defaults)"
 DAYS = "select ensure_partitions(day) from (select distinct (created_at at time zone 'UTC')::date as day from staged) d"
 FILL = """
+-- in the order in which a loader would have stored them: segment after segment of all writers as they were sealed
 insert into events_log ({all})
-select writer + %(number)s, dense_rank() over (partition by writer order by segment_no) - 1, {others} from staged
+select s.writer + copy, sealed.number, {others}
+  from staged s
+  join (select writer, segment_no, max(created_at) as moment,
+               row_number() over (partition by writer order by segment_no) - 1 as number
+          from staged group by writer, segment_no) sealed using (writer, segment_no)
+ cross join generate_series(0, %(copies)s - 1) copy
+ order by sealed.moment, copy, s.writer, s.idx
 """
 LOADS = """
 insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at, accepted, duplicate, rejected,
@@ -61,7 +68,7 @@ class Exported(Rate):
 
 
 def fill(database: Database, path: Path, rows: int) -> int:
-    """Store the rows of a file, as often as it takes to have so many; each time as those of other writers."""
+    """Store the rows of a file, as often as it takes to have so many; each copy as those of other writers."""
     names = sql.SQL(", ").join(map(sql.Identifier, NAMES))
     others = [name for name in NAMES if name not in ("writer", "segment_no")]
     columns = ["writer", "segment_no", *others]
@@ -75,10 +82,9 @@ def fill(database: Database, path: Path, rows: int) -> int:
             while block := file.read(MIB):
                 copy.write(block)
         connection.execute(DAYS)
-        stored = number = 0
-        while stored < rows:
-            stored += connection.execute(filling, {"number": number}).rowcount
-            number += 1
+        copies = -(-rows // scalar(connection, "select count(*) from staged"))
+        connection.execute("set work_mem = '1GB'")
+        connection.execute(filling, {"copies": copies})
         for statement in (LOADS, WRITERS, "drop table staged", "vacuum analyze events_log", "checkpoint"):
             connection.execute(statement)
         return scalar(connection, "select count(*) from events_log")

@@ -5,3 +5,9 @@ creates objects and looks at them; `publish` lists them in a manifest, signed an
 and everywhere. `run` calls them, `ledger` remembers. Every step may be repeated after a crash: names are a function of
 the plan, recorded hashes are the truth, and nothing is deleted or planned again after an answer that was lost.
 """
+
+import os
+
+# Memory that polars gives back stays at hand until the kernel wants it; else a megabyte of rows costs 300 page faults,
+# an eighth of the CPU of an export. Read once, by polars' jemalloc, when it is imported.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "muzzy_decay_ms:-1")

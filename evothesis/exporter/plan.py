@@ -44,9 +44,10 @@ class Chunk(NamedTuple):
 
 
 def chunks(loads: Iterable[Load], *, rows_max: int) -> list[Chunk]:
-    """Cut loads, given by writer and number, into chunks of one hour and at most `rows_max` rows.
+    """Cut loads, given by writer and number, into chunks of one hour and at most `rows_max` rows, earlier ones first.
 
-    A load is never split, so that a chunk of a single load may be larger.
+    A load is never split, so that a chunk of a single load may be larger. The chunks of an hour follow each other in
+    time: each is read from a part of the day of its own, and readers skip files by the times in them.
     """
     planned: list[Chunk] = []
     by_hour: dict[datetime, list[Load]] = {}
@@ -55,7 +56,7 @@ def chunks(loads: Iterable[Load], *, rows_max: int) -> list[Chunk]:
     for hour in sorted(by_hour):
         part: list[Load] = []
         rows = 0
-        for load in by_hour[hour]:
+        for load in sorted(by_hour[hour], key=_moment):
             if part and rows + load.accepted > rows_max:
                 planned.append(_chunk(hour, part))
                 part, rows = [], 0
@@ -65,9 +66,13 @@ def chunks(loads: Iterable[Load], *, rows_max: int) -> list[Chunk]:
     return planned
 
 
+def _moment(load: Load) -> datetime:
+    return load.first_received_at
+
+
 def _chunk(hour: datetime, loads: list[Load]) -> Chunk:
     ranges: list[Range] = []
-    for load in loads:
+    for load in sorted(loads):
         if ranges and ranges[-1].writer == load.writer and ranges[-1].last_segment_no + 1 == load.segment_no:
             ranges[-1] = ranges[-1]._replace(last_segment_no=load.segment_no)
         else:

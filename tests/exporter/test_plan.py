@@ -65,6 +65,21 @@ def test_rows_max() -> None:
     assert [(NINE, ((1, 0, 1),), 20), (NINE, ((1, 2, 3),), 20), (NINE, ((1, 4, 4),), 10)] == parts(planned)
 
 
+def test_time() -> None:
+    """Chunks of an hour follow each other in time, whoever wrote their loads."""
+    planned = chunks([load(writer, number) for writer in (1, 2) for number in range(4)], rows_max=40)
+
+    assert [(NINE, ((1, 0, 1), (2, 0, 1)), 40), (NINE, ((1, 2, 3), (2, 2, 3)), 40)] == parts(planned)
+
+
+def test_clock_set_back() -> None:
+    """A later segment with an earlier time is in the earlier chunk; its writer has more ranges, and none is missing."""
+    loads = [load(1, 0), load(1, 1), load(1, 2)]
+    loads[1] = loads[1]._replace(first_received_at=NINE + timedelta(seconds=9))
+
+    assert [(NINE, ((1, 0, 0), (1, 2, 2)), 20), (NINE, ((1, 1, 1),), 10)] == parts(chunks(loads, rows_max=20))
+
+
 def test_large_load() -> None:
     """A load is never split: alone it may be larger than a chunk."""
     planned = chunks([load(1, 0), load(1, 1, accepted=50), load(1, 2)], rows_max=20)
