@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 from typing import Any, cast
 
@@ -49,6 +50,9 @@ FALSE, TRUE = "f", "t"
 NULL = "\\N"
 # what a line lacks that was written before there was enrichment
 _UNENRICHED = "\t".join((FALSE, *[NULL] * (len(COLUMNS) - COLUMNS.index("bot_reason")))).encode()
+_TYPE = COLUMNS.index("event_type")
+_ESCAPED = re.compile(r"\\(.)")
+_MEANT = {"t": "\t", "n": "\n", "r": "\r"}
 encode_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -76,6 +80,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     site_id: str
     size_bytes: int  # of the event as JSON
     is_bot: bool = False
+    event_type: str = ""  # rows of an older version have it in their line alone
 
 
 class Rejected(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -121,13 +126,19 @@ def row(event: Event, shared: bytes, enriched: bytes, *, is_bot: bool) -> Row:
     line = b"%s\t%s\t%s\t%s" % (shared, copy_text(texts), raw, enriched)
     digest = hashlib.sha256(b"%s\0%s" % (event.site_id.encode(), event.raw)).digest()
     fingerprint = int.from_bytes(digest[:8], "big", signed=True)
-    return Row(line, event.event_id, fingerprint, event.site_id, len(event.raw), is_bot)
+    return Row(line, event.event_id, fingerprint, event.site_id, len(event.raw), is_bot, event.event_type)
 
 
 def enriched(entry: Entry) -> Entry:
     """An entry of the first version, which knew no enrichment, with lines that have a value for each column."""
     rows = [msgspec.structs.replace(row, line=b"%s\t%s" % (row.line, _UNENRICHED)) for row in entry.rows]
     return msgspec.structs.replace(entry, rows=rows)
+
+
+def type_of(line: bytes) -> str:
+    """The event's type, as a line of COPY text has it: for rows that do not say it beside their line."""
+    text = line.split(b"\t", _TYPE + 1)[_TYPE].decode()
+    return _ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), text)
 
 
 def rejected_row(*, created_at: str, site_id: str | None, code: str, message: str, event: str) -> Rejected:

@@ -46,6 +46,7 @@ select l.writer, l.segment_no, l.accepted, l.duplicate, l.rejected, l.damaged, c
  order by l.writer, l.segment_no
 """
 LEDGER = "select site_id, sum(accepted)::int as accepted from usage_ledger group by 1 having sum(accepted) > 0"
+TYPES = "select site_id, event_type, sum(events)::int as events from usage_types group by 1, 2"
 POSITIONS = "select writer, next_segment_no from writers order by writer"
 REJECTED = """
 select (select count(*) from rejected_events)::int + (select coalesce(sum(rejected), 0) from removed)::int as rows
@@ -156,6 +157,10 @@ def _billing(
     ledger = {row["site_id"]: row["accepted"] for row in _rows(dsn, LEDGER)}
     if sites != ledger:
         yield f"billing: events per site: {dict(sites)} in PostgreSQL, {ledger} on the ledger"
+    types = Counter((row.columns["siteId"], row.columns["eventType"]) for row in stored)
+    counted = {(row["site_id"], row["event_type"]): row["events"] for row in _rows(dsn, TYPES)}
+    if types != counted:
+        yield f"billing: events per type: {dict(types)} in PostgreSQL, {counted} counted"
     for month in usage:
         exact = month["billable"] * RATE_PER_THOUSAND / 1000
         if abs(Decimal(month["amount"]) - exact) > CENT / 2:

@@ -35,6 +35,7 @@ IN_DATABASE: dict[LiteralString, tuple[str, LiteralString]] = {
     "not delivered": ("export", "update events_log set idx = idx + 100000 where idx = 0"),
     "billed too much": ("billing", "update usage_ledger set accepted = accepted + 1"),
     "billed elsewhere": ("billing", "update usage_ledger set site_id = site_id || '.'"),
+    "counted as another type": ("billing", "update usage_types set event_type = event_type || '.'"),
     "counted wrongly": ("billing", "update loads set accepted = accepted + 1"),
     "duplicates lost": ("billing", "update usage_ledger set duplicate = 0"),
     "load lost": ("billing", "delete from loads where segment_no = 0"),

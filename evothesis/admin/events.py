@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -32,19 +32,46 @@ WITHIN = """
                   and (%(from)s::timestamptz is null or l.hour >= %(from)s)
                   and (%(to)s::timestamptz is null or l.hour < %(to)s))
 """
+TYPES = """
+-- "(other)" too, where one type is asked for: it may be among those, at a site that had no name left for it
+select case when number <= %(types_max)s then event_type else '(other)' end as event_type, sum(events)::bigint as events
+  from (
+    select event_type, sum(events) as events, row_number() over (order by sum(events) desc, event_type) as number
+      from usage_types
+     where (%(site)s::text is null or site_id = %(site)s)
+       and (%(type)s::text is null or event_type in (%(type)s, '(other)'))
+       and (%(from)s::timestamptz is null or hour >= %(from)s)
+       and (%(to)s::timestamptz is null or hour < %(to)s)
+     group by event_type
+  ) counted
+ group by 1 order by events desc, event_type
+"""
+SINCE = """
+-- the hour behind the last one of which something was loaded before types were counted
+select max(l.hour) + interval '1 hour' as types_since
+  from writers w join loads l on l.writer = w.writer and l.segment_no = w.types_from_segment_no - 1
+"""
+TYPES_MAX = 100  # with a name in one answer; anybody can make up sites, and types for each
 
 Limit = Annotated[int, Meta(ge=1, le=1_000)]
 Cursor = Annotated[str, Meta(min_length=1, max_length=200, description="`next` of the page before")]
 
 
 class Counted(msgspec.Struct):
-    """Events of the ledger: stored ones (`total`, bots among them), and what became of the others."""
+    """Events of the ledger: stored ones (`total`, bots among them), and what became of the others.
+
+    Of one type only stored events are counted; the rest is null. `types` is told when asked for, the most frequent
+    first; `(other)` are types without a name of their own. `types_since` is the hour since which they are counted, null
+    when always.
+    """
 
     total: int
-    duplicate: int
-    rejected: int
-    withheld: int
-    bots: int
+    duplicate: int | None = None
+    rejected: int | None = None
+    withheld: int | None = None
+    bots: int | None = None
+    types: dict[str, int] | None = None
+    types_since: datetime | None = None
 
 
 class Page(msgspec.Struct):
@@ -55,11 +82,13 @@ class Page(msgspec.Struct):
 
 
 class CountQuery(Query, frozen=True):
-    """What the ledger can be asked: it counts by site and by hour of receipt, and knows nothing of types."""
+    """What can be asked without a look at events: their sites, their types, and the hours of their receipt."""
 
     site: Name | None = None
+    type: Name | None = None
     begin: Hour | None = msgspec.field(default=None, name="from")
     end: Hour | None = msgspec.field(default=None, name="to")
+    by: Literal["type"] | None = None
 
 
 class RecentQuery(Query, frozen=True):
@@ -87,10 +116,19 @@ async def count(asked: Asked) -> web.Response:
     if begin and end and end <= begin:
         code, message = "to_invalid", "to: it is not behind `from`"
         raise QueryError(code, message)
-    statement = COUNT + (WITHIN if begin or end else ALL)
+    wanted = {"site": query.site, "type": query.type, "from": begin, "to": end, "types_max": TYPES_MAX}
+    counted: dict[str, Any] = {}
     async with asked.desk.connections.connection() as connection:
-        cursor = await connection.execute(statement, {"site": query.site, "from": begin, "to": end})
-        return answer(await cursor.fetchone())
+        if query.type is None:
+            cursor = await connection.execute(COUNT + (WITHIN if begin or end else ALL), wanted)
+            counted |= await cursor.fetchone() or {}
+        if query.type is not None or query.by:
+            cursor = await connection.execute(TYPES, wanted)
+            counted["types"] = types = {row["event_type"]: row["events"] for row in await cursor.fetchall()}
+            counted.setdefault("total", types.get(query.type, 0))
+            cursor = await connection.execute(SINCE)
+            counted |= await cursor.fetchone() or {}
+    return answer(Counted(**counted))
 
 
 async def recent(asked: Asked) -> web.Response:

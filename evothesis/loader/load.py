@@ -14,6 +14,7 @@ from evothesis.loader.discover import discover
 from evothesis.loader.fit import fitted
 from evothesis.loader.store import store
 from evothesis.loader.tally import Tally, tally
+from evothesis.loader.types import count_types
 from evothesis.spool.segments import Segment
 
 POSITION = """
@@ -84,6 +85,7 @@ def _count(
     connection: pg.Connection, segment: Segment, content: Content, verdict: Verdict, refused: frozenset[int]
 ) -> dict[str, int]:
     name = {"writer": segment.writer, "segment_no": segment.segment_no}
+    hour = content.first.replace(minute=0, second=0, microsecond=0)
     tallies = tally(content, verdict, refused)
     sites, counted = list(tallies), list(tallies.values())
     totals = {field: sum(getattr(part, field) for part in counted) for field in Tally.FIELDS}
@@ -93,7 +95,7 @@ def _count(
         | totals
         | {
             "sha256": content.sha256,
-            "hour": content.first.replace(minute=0, second=0, microsecond=0),
+            "hour": hour,
             "first": content.first,
             "last": content.last,
             "damaged": len(content.damage),
@@ -103,4 +105,5 @@ def _count(
         columns = {field: [getattr(part, field) for part in counted] for field in Tally.FIELDS}
         discover(connection, sites, content.first)
         connection.execute(USAGE, name | columns | {"day": content.day, "sites": sites})
+        count_types(connection, hour, tallies)
     return totals

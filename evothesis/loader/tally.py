@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import ClassVar
 
+from evothesis.event import type_of
 from evothesis.loader.content import Content
 from evothesis.loader.dedup import Verdict
 
@@ -12,13 +13,14 @@ SITE_UNKNOWN = "(unknown)"  # of refused events that name no site, or none of ou
 
 
 class Tally:
-    """The usage of one site in one segment; `bots` and `bytes` (as JSON) are of accepted events."""
+    """The usage of one site in one segment; `bots`, `bytes` (as JSON) and `types` are of accepted events."""
 
     FIELDS: ClassVar = ("accepted", "duplicate", "rejected", "withheld", "bots", "bytes")
 
     def __init__(self) -> None:
         """Nothing was counted yet."""
         self.accepted = self.duplicate = self.rejected = self.withheld = self.bots = self.bytes = 0
+        self.types: defaultdict[str, int] = defaultdict(int)
 
 
 def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[str, Tally]:
@@ -32,6 +34,7 @@ def tally(content: Content, verdict: Verdict, refused: frozenset[int]) -> dict[s
             part.accepted += 1
             part.bots += row.is_bot
             part.bytes += row.size_bytes
+            part.types[row.event_type or type_of(row.line)] += 1
         else:
             part.duplicate += 1
     for _, rejected in content.rejected:

@@ -2,6 +2,7 @@
 
 ledger = accepted = stored + removed        of each load
 ledger = sums                               of each site and day
+ledger = types                              of each site and hour, of loads since types are counted
 """
 
 from __future__ import annotations
@@ -44,10 +45,22 @@ select site_id, sum(ledger)::bigint as ledger, sum(sums)::bigint as sums, sum(le
  group by site_id
 having sum(ledger) <> sum(sums) or sum(ledger_bots) <> sum(sums_bots)
 """
+TYPES = """
+with counted as (
+  select u.site_id, l.hour, u.accepted as ledger, 0 as types
+    from loads l join usage_ledger u using (writer, segment_no) join writers w using (writer)
+   where l.hour >= %(begin)s and l.hour < %(end)s and u.usage_day = %(day)s and l.segment_no >= w.types_from_segment_no
+  union all
+  select site_id, hour, 0, events from usage_types where hour >= %(begin)s and hour < %(end)s
+)
+select site_id, hour, sum(ledger)::bigint as ledger, sum(types)::bigint as types
+  from counted group by site_id, hour
+having sum(ledger) <> sum(types)
+"""
 
 
 class Difference(NamedTuple):
-    """A load, or a site's day, that is counted otherwise in one place than in another."""
+    """A load, or a site's day or hour, that is counted otherwise in one place than in another."""
 
     day: date
     what: str
@@ -72,4 +85,8 @@ def differences(connection: pg.Connection, day: date) -> Iterator[Difference]:
     with connection.transaction(), connection.cursor("sums") as sums:
         for row in sums.execute(SUMS, parameters):
             what = f"site {row.pop('site_id')!r}"
+            yield Difference(day, what, row)
+    with connection.transaction(), connection.cursor("types") as types:
+        for row in types.execute(TYPES, parameters):
+            what = f"types of site {row.pop('site_id')!r} in hour {row.pop('hour'):%H}"
             yield Difference(day, what, row)

@@ -22,15 +22,23 @@ FAULTS: dict[LiteralString, list[str]] = {
     "update loads set accepted = 0 where segment_no = 1": [
         "segment 1 of writer W: ledger 1, accepted 0, stored 1, removed 0"
     ],
-    "delete from loads where segment_no = 1": ["segment 1 of writer W: ledger 1, accepted 0, stored 1, removed 0"],
+    "delete from loads where segment_no = 1": [
+        "segment 1 of writer W: ledger 1, accepted 0, stored 1, removed 0",
+        f"types of site 'a.example' in hour {NOW:%H}: ledger 18, types 19",
+    ],
     "insert into removed select writer, 1, 1, 0, 'test' from writers": [
         "segment 1 of writer W: ledger 1, accepted 1, stored 1, removed 1"
     ],
     "update usage_ledger set accepted = 0 where segment_no = 1": [
         "segment 1 of writer W: ledger 0, accepted 1, stored 1, removed 0",
         "site 'a.example': ledger 18, sums 19, ledger_bots 0, sums_bots 0",
+        f"types of site 'a.example' in hour {NOW:%H}: ledger 18, types 19",
     ],
     "update usage_sums set bots = 1": ["site 'a.example': ledger 19, sums 19, ledger_bots 0, sums_bots 1"],
+    "delete from usage_types": [f"types of site 'a.example' in hour {NOW:%H}: ledger 19, types 0"],
+    "update writers set types_from_segment_no = 1": [
+        f"types of site 'a.example' in hour {NOW:%H}: ledger 18, types 19"
+    ],
 }
 
 
