@@ -56,7 +56,7 @@ def test_count(served: Appliance, query: str, expected: tuple[int, ...]) -> None
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        ("/events/count?type=click", "parameter_unknown"),
+        ("/events/count?code=click", "parameter_unknown"),
         ("/events/count?from=2026-02-30", "from_invalid"),
         ("/events/count?from=2026-02-03T24", "from_invalid"),
         ("/events/count?to=yesterday", "to_invalid"),

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import re
+import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from itertools import combinations
+from statistics import median
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from evothesis import pg
-from evothesis.admin.tokens import create, digest, revoke, tokens
+from evothesis.admin.tokens import create, digest, holder, revoke, tokens
 from evothesis.errors import ConfigurationError
+from evothesis.pg import Connections
 from tests.appliance import ROOT
 
 AUDIT = "select actor, action, details from audit_log order by audit_id"
 RECORD = "insert into audit_log (actor, action, details) values ('test', %(action)s, %(details)s)"
+
+TOKEN_LENGTH = 2**18  # so long that a comparison which ends at the first difference tells it over a network, too
+ROUNDS, TRIES = 80, 3
+
+Ask = Callable[[Connections, str, str], Awaitable[object]]
 
 
 @pytest.fixture
@@ -134,3 +146,59 @@ def test_bad_commands(database: str, arguments: list[str], message: str) -> None
 
     assert (2, "") == (done.returncode, done.stdout)
     assert f"Error: {message}" in done.stderr
+
+
+async def ask_naively(connections: Connections, secret: str, configured: str) -> object:
+    """What `holder` must not do: compare secrets themselves, up to the first sign that differs."""
+    if secret == configured:
+        return "admin.token"
+    async with connections.connection():
+        return None
+
+
+async def ask(connections: Connections, secret: str, configured: str) -> object:
+    """What the operator's listener does with a token."""
+    return await holder(connections, secret, configured=configured)
+
+
+async def nanoseconds(ask: Ask, connections: Connections, secret: str, configured: str) -> int:
+    """How long a wrong token takes until the database is asked for it, at best."""
+    spent = []
+    for _ in range(TRIES):
+        began = time.perf_counter_ns()
+        with pytest.raises(psycopg.OperationalError):  # the pool is not open: no network is in what is measured
+            await ask(connections, secret, configured)
+        spent.append(time.perf_counter_ns() - began)
+    return min(spent)
+
+
+async def told(ask: Ask) -> float:
+    """By how many nanoseconds the answers to wrong tokens differ, by how much of the right one they begin with."""
+    connections = pg.pool("", name="test")
+    chance = random.Random(8)
+    spent: dict[str, list[int]] = {"all but the last sign": [], "not the first sign": [], "nothing": []}
+    for _ in range(ROUNDS):
+        configured = secrets.token_hex(TOKEN_LENGTH // 2)
+        guesses = {
+            "all but the last sign": configured[:-1] + "-",
+            "not the first sign": "-" + configured[1:],
+            "nothing": secrets.token_hex(TOKEN_LENGTH // 2),
+        }
+        for name in chance.sample([*guesses], k=len(guesses)):  # what disturbs, disturbs each of them
+            spent[name].append(await nanoseconds(ask, connections, guesses[name], configured))
+    # of neighbours in time: a machine that becomes slower does not look like a difference
+    return max(
+        abs(median(one - other for one, other in zip(spent[a], spent[b], strict=True)))
+        for a, b in combinations(spent, 2)
+    )
+
+
+def test_timing() -> None:
+    """How long a wrong token takes does not tell how much of it is right; where it does, this measurement sees it.
+
+    Tokens of the database are looked for by their digests, and their secrets are nowhere to be compared with.
+    """
+    naively = asyncio.run(told(ask_naively))
+
+    assert naively > 2_000
+    assert asyncio.run(told(ask)) < naively / 2
