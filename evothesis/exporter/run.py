@@ -61,6 +61,9 @@ def run(config: Config, connection: pg.Connection, progress: Progress) -> Outcom
         if destination.name not in failed and ledger.pending(connection, [destination.name]):
             with _collecting(connection, failed, destination.name):
                 prepare(connection, destination, stores[destination.name], instance=config.instance)
+    for name, reason in failed.items():
+        for delivery in ledger.unfinished(connection, [name])[:1]:  # its next file got nowhere: that is an attempt, too
+            ledger.failed(connection, delivery, reason)
     usable = {name: target for name, target in stores.items() if name not in failed}
     _deliver_all(config, connection, usable, failed, progress)
     published: list[Published] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evothesis.admin.metrics import GAUGES
 from evothesis.numbers import BATCH, EVENTS, METRICS, REJECTED, Board, place, places
-from tests.admin.conftest import EVENT, filled
+from tests.admin.conftest import EVENT, delivering, filled
 from tests.admin.conftest import EVENTS as SENT
 from tests.admin.desk import change, get
+from tests.agents import CRAWLER
 from tests.appliance import ROOT, Appliance, eventually
 from tests.collector.client import collect
 
 NAMES = {metric.name for metric in METRICS} | {gauge.name for gauge in GAUGES}
+NEVER = {"evothesis_invariant_difference"}  # test_difference_is_seen gives it one
 PARTS = re.compile(r"_(bucket|sum|count)$")  # of a histogram
 USED = re.compile(r"\bevothesis_\w+")
 
@@ -116,6 +119,22 @@ def test_names(served: Appliance) -> None:
     assert {name.removesuffix("_total") for name in NAMES} - {"evothesis_export_success_timestamp_seconds"} == {
         name for name in found if found[name].documentation
     } - {"evothesis_export_success_timestamp_seconds"}
+
+
+def test_under_load(tmp_path: Path, postgres_template: Path) -> None:
+    """Everything has another value than 0 once there is work, but for what must never have one."""
+    seen: set[str] = set()
+    with delivering(tmp_path, postgres_template) as appliance:
+        assert 1 == appliance.cli("export").returncode  # to one of two destinations
+
+        def is_seen() -> bool:
+            collect(appliance.url, EVENT | {"n": time.monotonic()}, {"User-Agent": CRAWLER})
+            collect(appliance.url, EVENT | {"timestamp": "now"})
+            seen.update(name for (name, *_), value in values(appliance).items() if value)
+            assert NAMES - NEVER == plain(" ".join(seen))
+            return True
+
+        assert eventually(is_seen)
 
 
 def test_elsewhere(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_failing(exporting: Exporting, bucket: Bucket) -> None:
         client["succeeded_at"],
     )
     assert {"planned": 2, "rendered": 0, "stored": 0, "published": 0} == client["files"]
+    assert 2 == client["attempts"]  # one for each run, though it was not even begun with a file
     assert "SignatureDoesNotMatch" in client["error"]
     assert "secret_access_key" in client["hint"]
     assert (0, None, 2) == (lines["backup"]["lag"]["loads"], lines["backup"]["error"], lines["backup"]["manifest"])
