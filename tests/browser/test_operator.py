@@ -117,7 +117,7 @@ def test_numbers(served: Appliance, page: Page) -> None:
     served.wait_until_drained()
 
     assert [] == [look for look in looks if sorted(look) != list(look)]
-    assert len({total for _, total, _ in looks}) > 3  # it grew while it was looked at
+    assert len({total for _, total, _ in looks}) > 1  # it grew while it was looked at
     loaded = served.rows(LOADED)[0]
     hours = document(served, "/events/traffic")["hours"]
     assert loaded == {name: sum(hour[name] for hour in hours) for name in ("events", "rejected")}
@@ -175,6 +175,24 @@ def test_tail(served: Appliance, page: Page) -> None:
     assert (5, 0) == (page.locator("#tail li").count(), page.locator("#tail img").count())
     assert [] == [socket.url for socket in sockets if TOKEN in socket.url or "bearer" in socket.url]
     assert TOKEN not in served.output_path.read_text()
+
+
+def test_types(served: Appliance, page: Page) -> None:
+    """Of a site that is watched the page says what was stored of it, by type; of another one nothing."""
+    site = "<b>types</b>.example"
+    events = [{"eventType": kind, "path": f"/{n}"} for n, kind in enumerate(["<i>", "click", "<i>"])]
+    collect(served.url, {"eventType": "batch", "siteId": site, "events": events})
+    served.wait_until_drained()
+    enter(page, served)
+    is_filled(page)
+    page.locator("#sites button", has_text=site).click()
+    types = page.locator("#tail-types")
+    expect(types).to_have_text("Stored so far: <i> 2, click 1.")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_label("Site", exact=True).fill("nothing.example")
+    page.get_by_role("button", name="Watch", exact=True).click()
+
+    expect(types).to_be_empty()
 
 
 def test_away(served: Appliance, page: Page, context: BrowserContext) -> None:

@@ -1,10 +1,11 @@
 /** The live tail: events of a site as the server stores them; after a cut it goes on behind the last one that it has. */
 
-import { stream } from './api.js';
-import { clock, make, part, several } from './format.js';
+import { ask, stream } from './api.js';
+import { ago, clock, count, make, part, several } from './format.js';
 
 const ROWS_MAX = 200;
 const RETRY_MS = 2_000;
+const TYPES_MAX = 8; // the most frequent ones of a site
 
 let socket = /** @type {WebSocket | null} */ (null);
 let retry = 0;
@@ -49,6 +50,19 @@ function begin(lookAround) {
   part('watching').textContent = 'Stop';
   part('tail-state').textContent = 'Connecting …';
   connect(lookAround);
+  showTypes(part('site').value.trim());
+}
+
+/** What is known of the site already. @param {string} site */
+async function showTypes(site) {
+  const where = part('tail-types');
+  where.textContent = '';
+  const found = site && (await ask(`events/count?by=type&site=${encodeURIComponent(site)}`).catch(() => null));
+  if (!found || part('site').value.trim() !== site) return;
+  const types = Object.entries(found.types).slice(0, TYPES_MAX);
+  const since = found.types_since ? `Since ${ago(found.types_since)}` : 'Stored so far';
+  if (types.length)
+    where.textContent = `${since}: ${types.map(([type, events]) => `${type} ${count(events)}`).join(', ')}.`;
 }
 
 /** @param {() => void} lookAround */
