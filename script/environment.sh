@@ -1,7 +1,8 @@
 # Sourced by the scripts beside it: .venv in, the same .venv with exactly the locked packages out.
 #
 # Every package is checked against the hash in its lock file, and only wheels are taken: nothing
-# that was downloaded runs while it is being installed.
+# that was downloaded runs while it is being installed. The one exception is Spark, which only
+# `script/test --long` wants, and which has no wheel.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -52,22 +53,28 @@ install_installer() {
     --require-hashes --no-deps --only-binary :all: --requirement requirements-install.lock
 }
 
-install_lock() { # a lock file; returns at once when .venv holds it already
-  local lock=$1 installed='' fingerprint guard
+install_lock() { # a lock file, maybe another one on top of it; returns at once when .venv holds them already
+  local locks=("$@") installed='' fingerprint guard
   exec {guard}<pyproject.toml
   flock "$guard" # two scripts may be started at the same time
   make_venv
 
   [[ -r .venv/installed ]] && installed=$(<.venv/installed)
-  # the tests' lock contains the server's: whoever runs the tests keeps their packages
-  [[ $installed == requirements-test.lock* ]] && lock=requirements-test.lock
-  fingerprint="$lock $(cat requirements-install.lock "$lock" pyproject.toml | sha256sum)"
+  # the tests' lock contains the server's: whoever runs the tests, or all of them, keeps their packages
+  [[ $installed == requirements-test.lock* ]] && locks[0]=requirements-test.lock
+  [[ $installed == *requirements-readers.lock* ]] && locks[1]=requirements-readers.lock
+  fingerprint="${locks[*]} $(cat requirements-install.lock "${locks[@]}" pyproject.toml | sha256sum)"
   if [[ $installed != "$fingerprint" ]]; then
-    printf 'Installing %s into .venv\n' "$lock"
+    printf 'Installing %s into .venv\n' "${locks[*]}"
     rm -f .venv/installed
     install_installer
     .venv/bin/uv pip sync --quiet --python .venv/bin/python --require-hashes --only-binary :all: \
-      --compile-bytecode requirements-install.lock "$lock"
+      --compile-bytecode requirements-install.lock "${locks[0]}"
+    if [[ ${locks[1]:-} ]]; then
+      # Spark's own setup.py runs, with the setuptools that is installed by now
+      .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes \
+        --only-binary :all: --no-binary pyspark --no-build-isolation --requirement "${locks[1]}"
+    fi
     .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
     printf '%s' "$fingerprint" >.venv/installed
   fi

@@ -22,6 +22,7 @@ CODE = {".py", ".js", ".sql", ".sh"}
 LOCKS = {
     "requirements.lock": PROJECT["project"]["dependencies"],
     "requirements-test.lock": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["test"],
+    "requirements-readers.lock": PROJECT["dependency-groups"]["readers"],
     "requirements-install.lock": PROJECT["dependency-groups"]["install"],
 }
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>\S+)")

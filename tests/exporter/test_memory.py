@@ -17,16 +17,17 @@ GROWTH_BYTES_MAX = 150 * MEGABYTE  # ten times the rows may take so much more
 BYTES_MAX = 500 * MEGABYTE
 FORMATS = ["parquet", "csv", "ndjson"]
 LOAD_ROWS = 2_000
+STEP_ROWS = 1_000_000  # a statement is one transaction, whose log the server keeps until it ends
 
 EVENTS = """
 insert into events_log (writer, segment_no, idx, created_at, event_id, event_type, session_id, visitor_id, site_id,
                         timestamp, url, path, user_agent, ip_address, raw_event_data)
-select 1, n / %(load_rows)s, n %% %(load_rows)s, %(hour)s + n * interval '3 milliseconds', gen_random_uuid(), 'click',
+select 1, n / %(load_rows)s, n %% %(load_rows)s, %(hour)s + n * interval '300 microseconds', gen_random_uuid(), 'click',
        's' || n, 'v' || n / 9, 'site' || n %% 7 || '.example', %(hour)s, 'https://site.example/' || n || '?a=b',
        '/' || n, 'Mozilla/5.0 (X11; Linux x86_64)', '192.0.2.0',
        jsonb_build_object('eventType', 'click', 'n', n,
                           'text', (select string_agg(md5(n::text || k), ' ') from generate_series(1, %(words)s) k))
-  from generate_series(0, %(count)s - 1) n
+  from generate_series(%(first)s::bigint, %(last)s - 1) n
 """
 LOADS = """
 insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at,
@@ -42,7 +43,9 @@ def fill(exporting: Exporting, count: int, words: int) -> None:
     exporting.database.forget()
     run = exporting.database.connection.execute
     run("select ensure_partitions(%s)", [HOUR.date()])
-    run(EVENTS, {"count": count, "words": words, "load_rows": LOAD_ROWS, "hour": HOUR + timedelta(seconds=1)})
+    for first in range(0, count, STEP_ROWS):
+        rows = {"first": first, "last": min(first + STEP_ROWS, count), "words": words, "load_rows": LOAD_ROWS}
+        run(EVENTS, rows | {"hour": HOUR + timedelta(seconds=1)})
     run(LOADS, {"hour": HOUR})
     run("insert into writers (writer, next_segment_no) select writer, max(segment_no) + 1 from loads group by writer")
 
@@ -71,6 +74,20 @@ def test_rows(exporting: Exporting, record_property: Callable[[str, object], Non
 
     assert [] == [form for form in FORMATS if peaks[form][1] > BYTES_MAX]
     assert [] == [form for form in FORMATS if peaks[form][1] - peaks[form][0] > GROWTH_BYTES_MAX]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(5_400)
+def test_ten_million_rows(exporting: Exporting, record_property: Callable[[str, object], None]) -> None:
+    """Ten million events of a kilobyte take no more than a million, and less than 500 MB."""
+    peaks = []
+    for count in (1_000_000, 10_000_000):
+        fill(exporting, count, words=18)
+        peaks.append(peak_bytes(exporting, ["parquet"], f"parquet-{count}"))
+    record_property("megabytes for parquet, 1 and 10 million rows", [peak // MEGABYTE for peak in peaks])
+
+    assert max(peaks) < BYTES_MAX
+    assert peaks[1] - peaks[0] < GROWTH_BYTES_MAX
 
 
 @pytest.mark.long
