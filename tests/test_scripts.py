@@ -118,6 +118,19 @@ def test_server_keeps_packages_of_tests(checkout: Checkout) -> None:
     assert ["evothesis serve --demo"] == checkout.calls()
 
 
+def test_long_installs_readers(checkout: Checkout) -> None:
+    """Only --long installs who reads what is delivered, from hashes too, and the next run leaves them in place."""
+    checkout.script("script/test")
+    plain = checkout.calls()
+    checkout.script("script/test", "--long")
+    installed = [call for call in checkout.calls() if "requirements-readers.lock" in call]
+    checkout.script("script/test")
+
+    assert [] == [call for call in plain if "requirements-readers.lock" in call]
+    assert [True] == ["--require-hashes" in call for call in installed]
+    assert [] == [call for call in checkout.calls() if call.startswith("uv ")]
+
+
 @pytest.mark.parametrize(("given", "expected"), [({}, "127.0.0.1"), ({"EVOTHESIS_SERVER_HOST": "::"}, "::")])
 def test_server_listens_here(checkout: Checkout, given: dict[str, str], expected: str) -> None:
     """The demo listens on this machine only, unless the environment says otherwise."""

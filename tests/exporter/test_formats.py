@@ -97,6 +97,19 @@ def test_any_event(exporting: Exporting) -> None:
         assert in_order(exporting.database.expected) == in_order(delivered(objects, form)), form
 
 
+@pytest.mark.parametrize("form", ALL)
+def test_large_numbers(exporting: Exporting, form: str) -> None:
+    """A number that no double can hold, or that has hundreds of digits, stops no delivery."""
+    (event,) = events(1)
+    numbers = [10**308, -(10**400), 10**30, 5e-324]
+    exporting.deliver_to(LOCAL | {"formats": [form]})
+    exporting.database.load([event | {"raw_event_data": {"n": number}} for number in numbers], segment_no=0)
+
+    assert {} == exporting.run().failed
+    assert in_order(exporting.database.expected) == in_order(delivered(exporting.bucket.objects(), form))
+    assert [] == exporting.verify().problems
+
+
 def test_ndjson(exporting: Exporting) -> None:
     """A line is an object with the columns in their order: JSON nested, null as null, times in ISO 8601."""
     (event,) = events(1)

@@ -10,16 +10,14 @@ from typing import Any
 import duckdb
 
 from evothesis.exporter.columns import COLUMNS, SCHEMA_VERSION, TEXTS, Kind
-from tests.appliance import ROOT
 from tests.exporter.conftest import LOCAL, Exporting
+from tests.exporter.readers import DOCUMENT, blocks
 from tests.exporter.seam import HOUR, delivered, events, in_order, listed
 from tests.exporter.test_manifest import check
 from tests.exporter.test_status import status
 from tests.exporter.wire import Exchange, Fault, wire
 from tests.fix_rclone import Rclone
 from tests.fix_s3 import Bucket
-
-DOCUMENT = ROOT / "docs/bucket.md"
 
 
 class RefusesConditions(Fault):
@@ -181,8 +179,7 @@ def test_query_in_the_docs(exporting: Exporting) -> None:
     key = listed(exporting.bucket.objects())[0].replace(".csv.gz", ".parquet")
     orphan = exporting.appliance.bucket / key.replace(".parquet", "-orphan.parquet")
     orphan.write_bytes((exporting.appliance.bucket / key).read_bytes())
-    text = DOCUMENT.read_text().partition("## DuckDB")[2]
-    (block,) = re.findall(r"```sql\n(.*?)```", text.partition("## Athena")[0], re.DOTALL)
+    block = blocks("DuckDB")[0]
     with duckdb.connect() as connection:
         found = connection.execute(block.replace("'bucket/", f"'{exporting.appliance.bucket}/")).fetchall()
     kinds = [row["event_type"] for row in exporting.database.expected]
