@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from evothesis.currency import unit
+from evothesis.sealed import Secrets
 from evothesis.setting import (
     DESTINATION_URL,
     ColumnName,
@@ -212,9 +213,7 @@ class Usage(Table, frozen=True, kw_only=True):
                 raise ValueError(message)
         for name, money in amounts:
             if money % unit(self.currency):
-                message = (
-                    f"{name}: {money} cannot be paid in {self.currency}, whose smallest unit is {unit(self.currency)}"
-                )
+                message = f"{name}: {money} cannot be paid in {self.currency}, in units of {unit(self.currency)}"
                 raise ValueError(message)
         bounds = [tier.above for tier in self.tiers]
         if bounds != sorted(set(bounds)):
@@ -285,6 +284,7 @@ class Config(Table, frozen=True, kw_only=True):
     """Everything that can be set."""
 
     instance: Name = "evothesis"
+    secrets: Secrets = Secrets()
     server: Server = Server()
     admin: Admin = Admin()
     privacy: Privacy = Privacy()

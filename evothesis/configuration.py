@@ -17,6 +17,7 @@ import msgspec
 
 from evothesis.config import Config
 from evothesis.errors import ConfigurationError
+from evothesis.sealed import is_sealed, opened
 from evothesis.setting import SECRETS, Table
 
 SYSTEM_PATH = Path("/etc/evothesis/config.toml")
@@ -24,6 +25,7 @@ PREFIX = "EVOTHESIS_"
 PATH_VARIABLE = "EVOTHESIS_CONFIG"
 FILE_SUFFIX = "_file"  # a twin of any setting: the value is read from the file that it names
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd.exec(5), LoadCredential=
+IDENTITY_VARIABLE = f"{PREFIX}SECRETS_IDENTITY_PATH"
 SECRET_FILES = frozenset(f"{name}{FILE_SUFFIX}" for name in (*SECRETS, "url"))  # a database's URL may hold a password
 
 Place = tuple[str | int, ...]  # ("export", "destination", 0, "url")
@@ -50,8 +52,9 @@ def load(path: Path | None, environment: Mapping[str, str], *, secrets: Collecti
             document[name] = {}  # what goes with a secret may be wrong without it, and nobody here has a use for it
         else:
             document[name] = _secret_files(part, is_read=is_read, handed=Path(handed) if handed else None)
-    _check(document, Config, (), said, source)
-    _override(document, environment, said)
+    identity = _identity(document, environment)
+    _check(document, Config, (), said, source, identity)
+    _override(document, environment, said, identity)
     try:
         return msgspec.convert(document, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -111,7 +114,19 @@ def _handed(path: str, folder: Path) -> str:
     return str(found[0]) if found else path
 
 
-def _check(document: dict[str, Any], table: type[Table], place: Place, said: dict[Place, str], source: str) -> None:
+def _identity(document: dict[str, Any], environment: Mapping[str, str]) -> str:
+    """Where the private key for encrypted secrets is: wanted before all others, which it opens."""
+    table = document.get("secrets")
+    path = environment.get(IDENTITY_VARIABLE) or (table.get("identity_path") if isinstance(table, dict) else None)
+    handed = environment.get(CREDENTIALS_VARIABLE)
+    if not isinstance(path, str) or not path:
+        return ""
+    return _handed(path, Path(handed)) if handed else path
+
+
+def _check(
+    document: dict[str, Any], table: type[Table], place: Place, said: dict[Place, str], source: str, identity: str
+) -> None:
     """Refuse unknown names, and put the contents of a file in the place of the setting that names it."""
     fields = {field.name: field for field in msgspec.structs.fields(table)}
     for key, value in list(document.items()):
@@ -127,19 +142,19 @@ def _check(document: dict[str, Any], table: type[Table], place: Place, said: dic
         if inner and isinstance(value, list):
             for number, part in enumerate(value):
                 if isinstance(part, dict):
-                    _check(part, inner, (*place, key, number), said, source)
+                    _check(part, inner, (*place, key, number), said, source, identity)
         elif inner and isinstance(value, dict):
-            _check(value, inner, (*place, key), said, source)
+            _check(value, inner, (*place, key), said, source, identity)
         elif name != key:
             if name in document:
                 message = f"{origin}: {key!r} and {name!r} are both set"
                 raise ConfigurationError(message, hint="keep one of them")
-            document[name] = _contents(value, origin, key)
+            document[name] = _contents(value, origin, key, identity)
             said[(*place, name)] = origin
             del document[key]
 
 
-def _override(document: dict[str, Any], environment: Mapping[str, str], said: dict[Place, str]) -> None:
+def _override(document: dict[str, Any], environment: Mapping[str, str], said: dict[Place, str], identity: str) -> None:
     """EVOTHESIS_SERVER_PORT=8080 is `port` in [server]; a list is given with commas."""
     known = dict(_variables())
     for variable in sorted(name for name in environment if name.startswith(PREFIX) and name != PATH_VARIABLE):
@@ -152,7 +167,9 @@ def _override(document: dict[str, Any], environment: Mapping[str, str], said: di
             message = f"{variable} and {name} are both set"
             raise ConfigurationError(message, hint="keep one of them")
         place, is_list = known[name]
-        value = environment[variable] if name == variable else _contents(environment[variable], variable, variable)
+        value = environment[variable]
+        if name != variable:
+            value = _contents(value, variable, variable, identity)
         table = document
         for part in place[:-1]:
             table = table.setdefault(str(part), {})
@@ -193,13 +210,16 @@ def _table_of(kind: object) -> type[Table] | None:
     return inner if get_origin(kind) is not None else None
 
 
-def _contents(value: object, origin: str, key: str) -> str:
-    """What a file holds, without the end of its last line."""
+def _contents(value: object, origin: str, key: str, identity: str) -> str:
+    """What a file holds, decrypted where age has encrypted it, without the end of its last line."""
     if not isinstance(value, str):
         message = f"{origin}: {key!r} must be the path of a file"
         raise ConfigurationError(message)
     try:
-        return Path(value).read_text(encoding="utf-8").rstrip("\r\n")
+        content = Path(value).read_bytes()
+        if is_sealed(content):
+            content = opened(content, identity, f"{origin}: cannot decrypt {value}, which {key} names")
+        return content.decode().rstrip("\r\n")
     except (OSError, ValueError) as error:  # also of a name with NUL
         message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error

@@ -142,6 +142,7 @@ def test_unknown_variable(file: File, variable: str, meant: str) -> None:
         "[server]\ncollect_path = 'collect'",
         "[admin]\ntoken = 3",
         "[admin]\ntoken_file = 3",
+        "[secrets]\nidentity_path = 3",
         "[privacy]\nip = 'truncated'",
         "[privacy]\nfields_kept = ['']",
         "[privacy]\nfields_redacted = ['a b']",
