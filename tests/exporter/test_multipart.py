@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from evothesis.config import Destination
 from evothesis.errors import DeliveryError, UnreachableError
 from evothesis.exporter.s3 import Bucket as Store
 from evothesis.exporter.store import bring
+from tests.appliance import ROOT
 from tests.exporter.wire import Exchange, Fault, wire
 from tests.fix_s3 import S3, Bucket
 
@@ -164,3 +169,41 @@ def test_damaged(bucket: Bucket, large: Path) -> None:
         pytest.raises(DeliveryError, match="was not stored as it was sent"),
     ):
         bring(store(bucket, endpoint=passed.endpoint), KEY, large, sha256(large))
+
+
+UPLOAD = """
+import resource, sys
+from pathlib import Path
+
+import msgspec
+
+from evothesis.config import Destination
+from evothesis.exporter.decode import sha256_of
+from evothesis.exporter.s3 import Bucket
+from evothesis.exporter.store import bring
+
+store = Bucket(msgspec.json.decode(sys.argv[1], type=Destination))
+for name in sys.argv[2:]:
+    bring(store, f"events/{Path(name).name}", Path(name), sha256_of(Path(name)))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_memory(bucket: Bucket, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    """A file of 600 MiB, which goes in three parts and is read back, takes hardly more memory than one of 1 MiB."""
+    names = []
+    for megabytes in (1, 600):
+        with (tmp_path / f"{megabytes}").open("wb") as file:
+            for number in range(megabytes):
+                file.write(random.Random(number).randbytes(2**20))
+        names.append(file.name)
+    command = [sys.executable, "-c", UPLOAD, json.dumps(bucket.destination()), *names]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    Path(names[-1]).unlink()
+    small, large = map(int, done.stdout.split())
+    record_property("megabytes for an upload of 1 and of 600 MiB", [small // 2**20, large // 2**20])
+
+    assert [] == uploads(bucket)
+    assert large - small < 64 * 2**20
