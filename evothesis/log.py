@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 # attributes that every record has; whatever else it carries was given as a field
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -43,9 +44,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({**_fields(record), **entry}, default=str)
 
 
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """To what stderr is when a line is written: while a bar is shown, that is what writes above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 def configure(form: str) -> None:
     """Log to stderr, so that stdout stays free for results. `form` is "text" or "json"."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # one line with a stack trace for each malformed request would let anyone fill the disk

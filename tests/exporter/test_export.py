@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pytest
 from evothesis.errors import HistoryError
 from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import HOUR, delivered, events, exported, in_order, listed, manifests
+from tests.exporter.test_crash import begin
 
 
 def states(path: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -39,6 +44,28 @@ def test_table(exporting: Exporting) -> None:
     assert (0, 0) == (first.returncode, second.returncode)
     assert "client" in first.stdout
     assert "Nothing new to deliver" in second.stdout
+
+
+def test_terminal(exporting: Exporting) -> None:
+    """A terminal sees a bar of the files that are delivered; elsewhere there is a line for each, and no bar."""
+    exporting.database.load(events(10), segment_no=0)
+    with_lines = exporting.appliance.cli("export")
+    exporting.database.load(events(10, seed=1), segment_no=1)
+    leader, follower = pty.openpty()
+    try:
+        ended = begin(exporting, "/bin/sh", "-c", f'exec "$0" "$@" 2>{os.ttyname(follower)}').wait(60)
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):  # all was read, and nobody writes any more
+            while part := os.read(leader, 4_096):
+                shown += part
+    finally:
+        os.close(leader)
+
+    assert (0, 0) == (ended, with_lines.returncode)
+    assert (True, True) == (b"delivering" in shown, re.search(rb"[01]/1\b", shown) is not None)
+    assert [] == [text for text in re.findall(rb"(.{3})\d\d:\d\d:\d\d INFO", shown) if text[-1:] not in b"\rK\n"], shown
+    assert (False, True) == ("delivering" in with_lines.stderr, "File delivered." in with_lines.stderr)
 
 
 def test_second_run(exporting: Exporting) -> None:
