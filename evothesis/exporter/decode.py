@@ -43,7 +43,8 @@ def count(path: Path, form: str, names: Names) -> Counted:
             for site, found, robotic in counts.collect(engine="streaming").iter_rows():
                 rows[site] += found
                 bots[site] += robotic
-    except (pl.exceptions.PolarsError, msgspec.MsgspecError, OSError, EOFError) as error:  # OSError: gzip's too
+    # OSError: gzip's too; RecursionError: of JSON that nobody of us wrote
+    except (pl.exceptions.PolarsError, msgspec.MsgspecError, RecursionError, OSError, EOFError) as error:
         message = f"{path.name} cannot be read as {form}: {error}"
         raise DeliveryError(message, hint="the file is damaged, or is another one") from error
     return Counted(dict(sorted(rows.items())), dict(bots) if names.bot else None)

@@ -9,9 +9,12 @@ import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from evothesis.errors import DeliveryError
+from evothesis.exporter.decode import Names, count
 from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import COLUMNS, HOUR, delivered, events, in_order, listed, manifests
 from tests.exporter.test_manifest import check
@@ -108,6 +111,23 @@ def test_large_numbers(exporting: Exporting, form: str) -> None:
     assert {} == exporting.run().failed
     assert in_order(exporting.database.expected) == in_order(delivered(exporting.bucket.objects(), form))
     assert [] == exporting.verify().problems
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"site_id":"a","is_bot":false,"raw_event_data":%b1%b}' % (b"[" * 5_000, b"]" * 5_000),
+        b'{"site_id":"a","is_bot":"no"}',
+        b'{"site_id":"a"',
+    ],
+    ids=["deep", "another type", "cut off"],
+)
+def test_ndjson_of_others(tmp_path: Path, line: bytes) -> None:
+    """NDJSON that is not ours is said to be unreadable, however it is made."""
+    (tmp_path / "file").write_bytes(gzip.compress(line + b"\n"))
+
+    with pytest.raises(DeliveryError, match="file cannot be read as ndjson"):
+        count(tmp_path / "file", "ndjson", Names("site_id", "is_bot"))
 
 
 def test_ndjson(exporting: Exporting) -> None:
