@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tests.agents import BROWSER
@@ -48,7 +49,9 @@ def ask(base: str, method: str, path: str, *, body: bytes | None = None, headers
             connection.putheader(name, value)
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
+        # a refusal that came before all was sent is there to be read
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.endheaders(body)
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:
