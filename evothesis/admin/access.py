@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 WRONG_PER_SECOND = 20  # of one address, with bursts of two seconds' worth: nobody guesses 256 bits so
 SUBPROTOCOL = "evothesis"  # of the stream; a browser's token stands beside it
 SPOKEN = "bearer."
-RECORD_SECONDS = 60.0  # between two lines in audit_log about one address
-RECORDED_MAX = 1_000  # addresses: anybody may have a million of them
+RECORD_SECONDS = 60.0  # between two lines in audit_log about one sender
+RECORDED_MAX = 1_000  # senders: anybody may have a million addresses
+NOBODY = "(unknown)"
 
 
 class AccessError(Exception):
@@ -39,7 +40,7 @@ class Access:
         """`configured` is the token of the configuration, empty when there is none."""
         self._configured = configured
         self._wrong = Limiter(WRONG_PER_SECOND)
-        self._recorded: dict[str, float] = {}
+        self._recorded: dict[tuple[str, str], float] = {}
 
     async def demand(self, request: web.Request, connections: Connections, scope: Scope | None) -> Holder:
         """Who asks; `scope` None is what no route is for. Raises AccessError, and as `tokens.holder`."""
@@ -57,24 +58,28 @@ class Access:
             raise
         if found is None:
             self._wrong.takes(address, time.monotonic())
-            await self._record(connections, address, {"address": address, "path": request.path[:200]})
+            await self._record(connections, NOBODY, "token-refused", address, request)
             raise AccessError(401, "unauthorized", "this token is not known, was revoked, or has expired")
         if scope and not found.may(scope):
+            await self._record(connections, found.name, "scope-refused", address, request)
             raise AccessError(403, "forbidden", f"this token has not the scope {scope}")
         return found
 
-    async def _record(self, connections: Connections, address: str, details: dict[str, object]) -> None:
-        """Once a minute for each address: who guesses must not fill the disk."""
+    async def _record(
+        self, connections: Connections, name: str, action: str, address: str, request: web.Request
+    ) -> None:
+        """Once a minute for each sender: who guesses must not fill the disk."""
+        sender = name, address
         now = time.monotonic()
         self._recorded = {name: at for name, at in self._recorded.items() if now - at < RECORD_SECONDS}
-        if address in self._recorded or len(self._recorded) >= RECORDED_MAX:
+        if sender in self._recorded or len(self._recorded) >= RECORDED_MAX:
             return
-        self._recorded[address] = now
-        log.warning("Wrong token refused; audit_log has the address.")
+        self._recorded[sender] = now
+        log.warning("Token refused; audit_log has the address.", extra={"action": action})
         try:
-            await record(connections, "(unknown)", "token-refused", details)
+            await record(connections, name, action, {"address": address, "path": request.path[:200]})
         except (psycopg.Error, PoolTimeout):
-            del self._recorded[address]
+            del self._recorded[sender]
 
 
 def _secret(request: web.Request) -> str | None:

@@ -58,6 +58,16 @@ def test_scopes(served: Appliance, tokens: dict[str, str], method: str, path: st
     assert refused == {name: status for name, status in found.items() if status in (401, 403)}
 
 
+def test_wrong_scope(served: Appliance) -> None:
+    """Who asks for more than his token is for stands in the audit log by its name, once a minute."""
+    secret = token(served, "curious", "--scope", "read")
+    statuses = [get(served, "/export/config", secret).status for _ in range(3)]
+
+    assert [403, 403, 403] == statuses
+    recorded = served.rows("select action, details from audit_log where actor = 'token curious'")
+    assert [{"action": "scope-refused", "details": {"address": "127.0.0.1", "path": "/export/config"}}] == recorded
+
+
 def test_open() -> None:
     """Without a token there are the health, and the page that asks for one."""
     assert [("GET", "/"), ("GET", "/health")] == [way for way in routes() if "none" in allowed(*way)]
