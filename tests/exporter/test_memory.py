@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -18,8 +18,18 @@ GROWTH_BYTES_MAX = 150 * MEGABYTE  # ten times the rows may take so much more
 BYTES_MAX = 500 * MEGABYTE
 FORMATS = ["parquet", "csv", "ndjson"]
 LOAD_ROWS = 2_000
+LOAD_BYTES = 2**23  # when a collector seals a segment, which becomes a load
 STEP_ROWS = 1_000_000  # a statement is one transaction, whose log the server keeps until it ends
 
+# a process is told to have had at least what the one had that started it, and pytest grows: so a small one starts it
+MEASURE = """
+import os, sys
+
+_, status, used = os.wait4(os.spawnv(os.P_NOWAIT, sys.argv[2], sys.argv[2:]), 0)
+with open(sys.argv[1], "w") as file:
+    file.write(str(used.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 EVENTS = """
 insert into events_log (writer, segment_no, idx, created_at, event_id, event_type, session_id, visitor_id, site_id,
                         timestamp, url, path, user_agent, ip_address, raw_event_data)
@@ -44,8 +54,9 @@ def fill(exporting: Exporting, count: int, words: int) -> None:
     exporting.database.forget()
     run = exporting.database.connection.execute
     run("select ensure_partitions(%s)", [HOUR.date()])
+    load_rows = min(LOAD_ROWS, LOAD_BYTES // (33 * words))
     for first in range(0, count, STEP_ROWS):
-        rows = {"first": first, "last": min(first + STEP_ROWS, count), "words": words, "load_rows": LOAD_ROWS}
+        rows = {"first": first, "last": min(first + STEP_ROWS, count), "words": words, "load_rows": load_rows}
         run(EVENTS, rows | {"hour": HOUR + timedelta(seconds=1)})
     run(LOADS, {"hour": HOUR})
     run("insert into writers (writer, next_segment_no) select writer, max(segment_no) + 1 from loads group by writer")
@@ -53,13 +64,11 @@ def fill(exporting: Exporting, count: int, words: int) -> None:
 
 def peak_bytes(exporting: Exporting, forms: list[str], name: str) -> int:
     """The most memory that an export to a new destination has."""
+    folder = exporting.appliance.folder
     exporting.deliver_to(LOCAL | {"name": name, "url": f"file:var/{name}", "formats": forms})
-    process = begin(exporting)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert 0 == process.returncode
-    shutil.rmtree(exporting.appliance.folder / "var" / name)  # gigabytes, which the next tests have no use for
-    return used.ru_maxrss * 1024
+    assert 0 == begin(exporting, sys.executable, "-c", MEASURE, str(folder / "peak")).wait()
+    shutil.rmtree(folder / "var" / name)  # gigabytes, which the next tests have no use for
+    return int((folder / "peak").read_text()) * 1024
 
 
 @pytest.mark.long
