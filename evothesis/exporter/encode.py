@@ -23,6 +23,7 @@ from evothesis.exporter.selection import SITE, Selection
 
 ROW_GROUP_ROWS_MAX = 25_000  # query engines read groups side by side, and skip them by their statistics
 ROW_GROUP_BYTES = 2**25  # of rows as text: a few groups are in memory at once, however large an event is
+TEXT_BYTES = 2**22  # of which lines are made at once: each step on the way to a line is a copy
 ZSTD_LEVEL = 3
 GZIP_LEVEL = 6
 
@@ -79,6 +80,11 @@ class _Rows:
             self.selected += rows.height
             yield self._selection.columns_of(rows, self._source.schema_version, self._hash_key)
 
+    def slices(self) -> Iterator[pl.DataFrame]:
+        """The same, few enough for lines to be made of them."""
+        for frame in self.frames():
+            yield from frame.iter_slices(max(1, TEXT_BYTES // self.row_bytes))
+
 
 def encode(source: Source, target: Path, form: str, selection: Selection, hash_key: bytes = b"") -> Encoded:
     """Write a file in one of FORMATS, and count what can be read from it. Raises DeliveryError if it is not the same.
@@ -112,7 +118,7 @@ def _csv(rows: _Rows, target: Path) -> None:
     """RFC 4180 in UTF-8; nothing is null, "" is an empty text; texts that a spreadsheet would run are marked."""
     texts = pl.col(rows.of(*TEXTS)).str.replace(f"^[{re.escape(MARKED)}]", MARK + "${0}")
     with _gzip(target) as file:
-        for number, frame in enumerate(rows.frames()):
+        for number, frame in enumerate(rows.slices()):
             lines = frame.with_columns(texts, _iso_8601(rows))
             file.write(lines.write_csv(include_header=number == 0, line_terminator="\r\n").encode())
 
@@ -122,7 +128,7 @@ def _ndjson(rows: _Rows, target: Path) -> None:
     members = [part for is_json, group in groupby(rows.columns, _is_json) for part in _members(is_json, group)]
     line = pl.concat_str([pl.lit("{"), pl.concat_str(members, separator=","), pl.lit("}")])
     with _gzip(target) as file:
-        for frame in rows.frames():
+        for frame in rows.slices():
             lines = frame.with_columns(_iso_8601(rows)).select(line)
             file.write(lines.write_csv(include_header=False, quote_style="never").encode())
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager import AdbcConnection
 
 STRETCH_ROWS = 16_000  # a few stretches are in memory at once, however large an event is
-STRETCH_BYTES = 2**24
+STRETCH_BYTES = 2**23
 BATCH_BYTES = 2**22  # of the driver: small enough for memory that was used before, which costs the kernel nothing
 LEAST = timedelta(microseconds=1)
 ORDER = ("created_at", "writer", "segment_no", "idx")
