@@ -13,6 +13,7 @@ STALE_AFTER_SECONDS = 10
 class Heartbeat(msgspec.Struct, frozen=True):
     """`at` is Unix time; `waiting` counts sealed segments; errors are None when all is well.
 
+    `spool_hint` says what to try about `spool_error`, where that is known.
     `sites_over_budget` had more events on this UTC day than [limits] says.
     """
 
@@ -21,6 +22,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     database_error: str | None = None
     spool_error: str | None = None
     sites_over_budget: tuple[str, ...] = ()
+    spool_hint: str | None = None
 
 
 def write(spool: Path, beat: Heartbeat) -> None:

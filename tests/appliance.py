@@ -84,8 +84,8 @@ class Appliance:
         self.config_path.write_text(tomli_w.dumps(self.settings))
         database_url = str(self.settings["database"]["url"])
         self.dsn = Postgres(folder / "var/postgres").url if database_url == "embedded" else database_url
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
-        self._environment |= {"EVOTHESIS_CONFIG": str(self.config_path), "PYTHONPATH": str(ROOT)}
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("EVOTHESIS_")}
+        self.environment |= {"EVOTHESIS_CONFIG": str(self.config_path), "PYTHONPATH": str(ROOT)}
 
     def start(self, *, with_database: bool = True) -> Appliance:
         """Start the server; returns when it says, the way systemd is told, that it is ready, and has its database."""
@@ -94,7 +94,7 @@ class Appliance:
         if self._demo:
             command += ["--demo", "--demo-port", str(self._demo_port)]
         self._told = _Notices()
-        environment = self._environment | {"NOTIFY_SOCKET": self._told.address}
+        environment = self.environment | {"NOTIFY_SOCKET": self._told.address}
         with self.output_path.open("ab") as output:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -201,7 +201,7 @@ class Appliance:
         return subprocess.run(
             [sys.executable, "-m", "evothesis", *arguments],
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -212,7 +212,7 @@ class Appliance:
         """Start `evothesis …` and let it run; what it says goes where the server's output goes."""
         command = [sys.executable, "-m", "evothesis", *arguments]
         with self.output_path.open("ab") as output:
-            return subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=output, stderr=output)
+            return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=output, stderr=output)
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 - any JSON value
         """What a command prints as JSON; it must succeed."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evothesis.errors import SpoolFullError
-from evothesis.spool.frame import HEADER, MAGIC, MAGIC_NEWER, MAGIC_OLDER, VERSION_OLDER, Damage, Frame, decode
+from evothesis.spool.frame import HEADER, MAGIC, MAGIC_OLDER, MAGICS_NEWER, VERSION_OLDER, Damage, Frame, decode
 from evothesis.spool.segments import backlog, sealed
 from evothesis.spool.writer import Writer
 from tests.test_frame import ENCODED, ENDS, FRAMES
@@ -175,13 +175,16 @@ def test_older_version(spool: Path) -> None:
     assert {(writer.writer, number): found for number, found in frames.items()} == read(spool)
 
 
-def test_newer_version(spool: Path) -> None:
-    """What a newer version left open is no torn end: it stays as it is, and another folder is written."""
+@pytest.mark.parametrize("suffix", ["open", "sealed"])
+def test_newer_version(spool: Path, suffix: str) -> None:
+    """What a newer version left is no torn end: it stays as it is, and another folder is written, which is loaded."""
     writer = Writer.claim(spool)
     writer.append([(b"a", 1)])
+    if suffix == "sealed":
+        writer.seal()
     crash(writer)
-    path = next(writer.folder.glob("*.open"))
-    data = MAGIC_NEWER + path.read_bytes()[len(MAGIC) :]
+    path = next(path for path in writer.folder.glob(f"*.{suffix}") if path.stat().st_size)
+    data = MAGICS_NEWER[0] + path.read_bytes()[len(MAGIC) :]
     path.write_bytes(data)
     after = Writer.claim(spool)
     after.close()

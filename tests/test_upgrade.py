@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
+import urllib.error
+import urllib.request
 import zlib
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from evothesis.event import COLUMNS
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.agents import BROWSER, CRAWLER
+from tests.appliance import ROOT, Appliance, eventually
+from tests.collector.client import collect
+from tests.fix_appliance import MakeAppliance
 from tests.fix_world import NOW, STORED, World, entry, event
 
 OLDER = 7  # a writer's number
 OLDER_URLS = "select distinct url from events_log where writer = 7 and segment_no < 2"
+# the next version of the format, of which only the number is another one
+NEXT = {
+    "spool/frame.py": {
+        "VERSION, VERSION_OLDER = 2, 1": "VERSION, VERSION_OLDER = 4, 2",
+        'MAGIC, MAGIC_OLDER = b"EVF2", b"EVF1"': 'MAGIC, MAGIC_OLDER = b"EVF4", b"EVF2"',
+        'MAGICS_NEWER = (b"EVF4", ': "MAGICS_NEWER = (",
+    },
+    "loader/content.py": {"enriched(entry) if frame.version == VERSION_OLDER else entry": "entry"},
+}
+TODO = "upgrade evothesis again, and it is loaded; nothing is lost meanwhile"
 OWN = COLUMNS[COLUMNS.index("is_bot") :]
 
 
@@ -102,3 +119,63 @@ def test_bots(world: World) -> None:
     assert [(True, "Googlebot\\/"), (True, "Googlebot\\/"), (False, None)] == [tuple(row.values()) for row in flags]
     counted = world.rows("select accepted, bots, duplicate, rejected from usage_ledger")
     assert [(3, 2, 1, 1)] == [tuple(row.values()) for row in counted]
+
+
+@pytest.fixture(scope="module")
+def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the program of the next version lies, which writes another format."""
+    folder = tmp_path_factory.mktemp("next")
+    shutil.copytree(ROOT / "evothesis", folder / "evothesis", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("migrations", "config.example.toml"):
+        (folder / name).symlink_to(ROOT / name)
+    for name, changes in NEXT.items():
+        path = folder / "evothesis" / name
+        text = path.read_text()
+        for ours, theirs in changes.items():
+            assert 1 == text.count(ours)
+            text = text.replace(ours, theirs)
+        path.write_text(text)
+    return folder
+
+
+def numbers(appliance: Appliance) -> list[int]:
+    """The stored events."""
+    return [row["n"] for row in appliance.rows("select (raw_event_data ->> 'n')::int as n from events_log order by n")]
+
+
+def health(appliance: Appliance) -> Any:  # noqa: ANN401 - any JSON value
+    """What the operator's listener says, be it well or not."""
+    try:
+        with urllib.request.urlopen(f"{appliance.admin_url}/health") as answer:  # noqa: S310 - our own
+            return json.load(answer)
+    except urllib.error.HTTPError as answer:
+        return json.load(answer)
+
+
+def test_way_back_of_the_format(make_appliance: MakeAppliance, next_version: Path) -> None:
+    """What the next version took waits, what comes later does not; it is said what to do; that version loads all."""
+    appliance = make_appliance(start=False)
+    ours = appliance.environment["PYTHONPATH"]
+    appliance.environment["PYTHONPATH"] = str(next_version)
+    collecting = appliance.spawn("serve", "--role", "collector")  # no loader: it stays in the spool
+    assert 1 == eventually(lambda: collect(appliance.url, event(1)).json["accepted"])
+    collecting.terminate()
+    assert 0 == collecting.wait()
+    (left,) = appliance.spool.glob("*/*.sealed")
+    before = left.read_bytes()
+
+    appliance.environment["PYTHONPATH"] = ours
+    appliance.start()
+    assert 1 == collect(appliance.url, event(2)).json["accepted"]
+    eventually(lambda: [2] == numbers(appliance))
+    reasons = eventually(lambda: health(appliance)["advice"])
+    findings = json.loads(appliance.cli("doctor", "--format", "json").stdout)["findings"]
+    appliance.stop()
+    meanwhile = left.read_bytes()
+    appliance.environment["PYTHONPATH"] = str(next_version)
+    appliance.start().wait_until_drained()
+
+    assert (b"EVF4", before) == (before[:4], meanwhile)
+    assert [{"what": f"{left.relative_to(appliance.folder)} was written by a newer version", "todo": TODO}] == reasons
+    assert {TODO} == {one["todo"] for one in findings if "newer version" in one["found"]}
+    assert [1, 2] == numbers(appliance)

@@ -18,7 +18,7 @@ SPOOL_WARN_SHARE = 0.7
 
 LOADER_TODO = "`serve` starts it again by itself; when it does not stay, its log says why"
 DATABASE_TODO = "events are kept in the spool meanwhile; look at PostgreSQL, then run `evothesis doctor`"
-SPOOL_TODO = "bring the file back from a backup of the spool, or give it up on record: `evothesis accept-loss`"
+SPOOL_TODO = "nothing is lost meanwhile; the log of the loader says more"
 FULL_TODO = "let the loader catch up, or raise spool.bytes_max: above it senders are told to come back"
 EXPORT_TODO = "`evothesis export status` says why, and what to try; nothing is lost meanwhile"
 BUDGET_TODO = "nothing is dropped; see who sends it, or raise limits.events_per_site_and_day"
@@ -86,7 +86,7 @@ async def health(asked: Asked) -> web.Response:
         if age is None or age > heartbeat.STALE_AFTER_SECONDS
         else None,
         Advice(beat.database_error, DATABASE_TODO) if beat and beat.database_error else None,
-        Advice(beat.spool_error, SPOOL_TODO) if beat and beat.spool_error else None,
+        Advice(beat.spool_error, beat.spool_hint or SPOOL_TODO) if beat and beat.spool_error else None,
     ]
     found = [reason for reason in reasons if reason]
     over = beat.sites_over_budget if beat else ()

@@ -41,7 +41,7 @@ def read(segment: Segment) -> Content:
     data = segment.path.read_bytes()
     if is_newer(data):
         message = f"{segment.path} was written by a newer version"
-        raise LoadError(message, hint="upgrade the loader")
+        raise LoadError(message, hint="upgrade evothesis again, and it is loaded; nothing is lost meanwhile")
     parts = list(decode(data, segment_no=segment.segment_no))
     entries = [(part.first_row, _entry(segment, part)) for part in parts if isinstance(part, Frame)]
     # a segment with no sound frame still has its number, and its hour
@@ -70,5 +70,7 @@ def _entry(segment: Segment, frame: Frame) -> Entry:
         entry = decode_entry(frame.payload)
     except msgspec.MsgspecError as error:
         message = f"{segment.path} has a frame that this version cannot read: {error}"
-        raise LoadError(message, hint="was it written by a newer version? upgrade the loader") from error
+        raise LoadError(
+            message, hint="was it written by a newer version? upgrade evothesis again, and it is loaded"
+        ) from error
     return enriched(entry) if frame.version == VERSION_OLDER else entry

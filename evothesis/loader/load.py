@@ -69,7 +69,8 @@ def load(
             return None
         if segment.segment_no > position["next_segment_no"]:
             message = f"segment {position['next_segment_no']} of writer {segment.writer} is missing from the spool"
-            raise LoadError(message, hint="bring the file back, or give it up with `evothesis accept-loss`")
+            hint = "bring the file back from a backup of the spool, or give it up on record: `evothesis accept-loss`"
+            raise LoadError(message, hint=hint)
         verdict = (
             judge(connection, content.rows, content.day, expects_duplicates=position["had_duplicates"])
             if content.rows

@@ -79,6 +79,7 @@ class Loader:
         self._said: str | None = None
         self._silent_until = time.monotonic() + start_seconds
         self._spool_error: str | None = None
+        self._spool_hint: str | None = None
         self._heartbeat_error: str | None = None
 
     def run(self) -> None:
@@ -123,8 +124,7 @@ class Loader:
         if passes:
             log.warning("Database does not answer, trying again.", extra={"reason": reason})
         else:
-            hint = {"hint": error.hint} if isinstance(error, EvothesisError) and error.hint else {}
-            log.error("Database refused, trying again.", extra={"reason": reason} | hint)
+            log.error("Database refused, trying again.", extra={"reason": reason} | _hint(error))
 
     def _wait(self, seconds: float) -> None:
         """Live, while PostgreSQL keeps us waiting."""
@@ -151,11 +151,11 @@ class Loader:
 
     def _work(self, connection: pg.Connection) -> bool:
         """One turn; False when there is nothing to load and the loader is to stop."""
-        trouble = None
+        trouble: OSError | None = None
         try:
             self._tidy(connection)
         except OSError as error:  # loading needs no more than to read the spool
-            trouble = str(error)
+            trouble = error
         waiting = sealed(self._spool)
         self._beat(waiting=len(waiting))
         if self._load_all(connection, waiting, trouble) > 0:
@@ -176,10 +176,10 @@ class Loader:
                 raise LoadError(message, hint=getattr(error, "hint", None)) from error
             self._beat(waiting=len(lost))
 
-    def _load_all(self, connection: pg.Connection, waiting: list[Segment], trouble: str | None) -> int:
+    def _load_all(self, connection: pg.Connection, waiting: list[Segment], trouble: OSError | None) -> int:
         """Load in order within each writer; a writer whose next segment fails waits, the others go on."""
         loaded = 0
-        stuck: dict[int, str] = {}
+        stuck: dict[int, LoadError | OSError] = {}
         for segment in _in_turn(waiting):
             if segment.writer in stuck:
                 continue
@@ -187,15 +187,16 @@ class Loader:
                 self._load(connection, segment)
                 loaded += 1
             except (LoadError, OSError) as error:
-                stuck[segment.writer] = str(error)
+                stuck[segment.writer] = error
             self._beat(waiting=len(waiting) - loaded)
         self._say_spool_error(next(iter(stuck.values()), trouble))
         return loaded
 
-    def _say_spool_error(self, reason: str | None) -> None:
-        if reason and reason != self._spool_error:
-            log.error("Writer waits.", extra={"reason": reason})
-        self._spool_error = reason
+    def _say_spool_error(self, error: LoadError | OSError | None) -> None:
+        reason = str(error) if error else None
+        if error and reason != self._spool_error:
+            log.error("Writer waits.", extra={"reason": reason} | _hint(error))
+        self._spool_error, self._spool_hint = reason, _hint(error).get("hint")
 
     def _load(self, connection: pg.Connection, segment: Segment, *, is_kept: bool = False) -> None:
         began = time.monotonic()
@@ -252,7 +253,9 @@ class Loader:
         self._beaten_at = time.monotonic()
         self._pulse()
         over = self._budget.over(_today())
-        beat = heartbeat.Heartbeat(time.time(), waiting, self._database_error, self._spool_error, over)
+        beat = heartbeat.Heartbeat(
+            time.time(), waiting, self._database_error, self._spool_error, over, self._spool_hint
+        )
         error = None
         try:
             heartbeat.write(self._spool, beat)
@@ -261,6 +264,10 @@ class Loader:
         if error and error != self._heartbeat_error:
             log.warning("Heartbeat not written.", extra={"reason": error})
         self._heartbeat_error = error
+
+
+def _hint(error: Exception | None) -> dict[str, str]:
+    return {"hint": error.hint} if isinstance(error, EvothesisError) and error.hint else {}
 
 
 def _load(connection: pg.Connection, segment: Segment, content: Content) -> dict[str, int] | None:

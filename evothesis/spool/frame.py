@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 # The last byte of the magic is the version of the format, and of the payload. No single flipped bit makes one of
-# another, so that they go 1, 2, 4, 7.
+# another, so that they go 1, 2, 4, 7, 8.
 VERSION, VERSION_OLDER = 2, 1
-MAGIC, MAGIC_OLDER, MAGIC_NEWER = b"EVF2", b"EVF1", b"EVF4"
+MAGIC, MAGIC_OLDER = b"EVF2", b"EVF1"
+MAGICS_NEWER = (b"EVF4", b"EVF7", b"EVF8")  # an operator may go back more than one version
 HEADER = struct.Struct("<4sIIQII")
 CHECKED_FROM = 12  # the CRC covers what stands behind it; a wrong magic or length is found without it
 PAYLOAD_BYTES_MAX = 64 * 2**20  # far above any request; a longer length is damage
@@ -69,8 +70,8 @@ def decode(data: bytes, *, segment_no: int) -> Iterator[Frame | Damage]:
 
 
 def is_newer(data: bytes) -> bool:
-    """Whether a segment was written by the next version, which an operator went back from: it is not damage."""
-    return data.startswith(MAGIC_NEWER)
+    """Whether a segment, or its beginning, is of a version that an operator went back from: it is not damage."""
+    return data.startswith(MAGICS_NEWER)
 
 
 def has_whole_frame(data: bytes) -> bool:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from evothesis.spool.frame import MAGIC, is_newer
+
 OPEN = ".open"
 SEALED = ".sealed"
 LOADED = ".loaded"
@@ -65,6 +67,11 @@ def backlog(spool: Path) -> Backlog:
     return Backlog(len(segments), sum(segment.size_bytes for segment in segments), oldest / 1e9 if oldest else None)
 
 
+def of_newer_version(spool: Path) -> list[Segment]:
+    """What this version cannot load, by writer and number; one that is open too, whose collector was killed."""
+    return sorted(segment for segment in _segments(spool, {OPEN, SEALED}) if _is_newer(segment.path))
+
+
 def keep(segment: Segment, hour: datetime, *, is_damaged: bool, at_nanoseconds: int) -> Path:
     """Put a segment aside whose events are committed; its name tells when. Returns the folder.
 
@@ -106,6 +113,14 @@ def _files(folder: Path, writer: int, suffixes: set[str], first_no: int = 0) -> 
                 continue
             changed_at = int(at_nanoseconds) if at_nanoseconds.isdigit() else status.st_mtime_ns
             yield Segment(writer, int(number), file, status.st_size, changed_at)
+
+
+def _is_newer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_newer(file.read(len(MAGIC)))
+    except FileNotFoundError:  # as above
+        return False
 
 
 def _entries(folder: Path) -> list[Path]:

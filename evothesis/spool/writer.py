@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Self
 
 from evothesis.disk import sync_folder
 from evothesis.errors import SpoolBrokenError, SpoolError, SpoolFullError
-from evothesis.spool.frame import Frame, decode, encode, has_whole_frame, is_newer
+from evothesis.spool.frame import MAGIC, Frame, decode, encode, has_whole_frame, is_newer
 from evothesis.spool.segments import OPEN, SEALED
 
 log = logging.getLogger(__name__)
@@ -201,6 +202,9 @@ class Writer:
     def _recover(self) -> None:
         names = self._system.listdir(str(self.folder))
         numbers = [int(stem) for stem in (name.partition(".")[0] for name in names) if stem.isdigit()]
+        if sealed := [name for name in names if name.endswith(SEALED)]:
+            with suppress(FileNotFoundError):  # loaded since
+                self._refuse_newer(self._read(f"{self.folder}/{max(sealed)}", len(MAGIC)))
         left_open = sorted(int(name.removesuffix(OPEN)) for name in names if name.endswith(OPEN))
         sound = {number: self._sound_bytes(number) for number in left_open}
         following = max(numbers, default=-1) + 1
@@ -216,16 +220,8 @@ class Writer:
 
         What might have been is kept for the loader, which reports it.
         """
-        descriptor = self._system.open(self._path(segment_no, OPEN), os.O_RDONLY)
-        try:
-            data = b""
-            while part := self._system.pread(descriptor, 2**20, len(data)):
-                data += part
-        finally:
-            self._system.close(descriptor)
-        if is_newer(data):
-            message = f"segment {segment_no} in {self.folder} was written by a newer version"
-            raise SpoolBrokenError(message, hint="start the newer version once, it seals the segment")
+        data = self._read(self._path(segment_no, OPEN))
+        self._refuse_newer(data)
         parts = list(decode(data, segment_no=segment_no))
         torn = 0 if not parts or isinstance(parts[-1], Frame) else parts[-1].size_bytes
         if torn and has_whole_frame(data[len(data) - torn :]):
@@ -233,6 +229,22 @@ class Writer:
         if torn:
             log.warning("Torn end dropped.", extra={"writer": self.writer, "segment_no": segment_no, "bytes": torn})
         return data[: len(data) - torn]
+
+    def _read(self, path: str, bytes_max: int = sys.maxsize) -> bytes:
+        descriptor = self._system.open(path, os.O_RDONLY)
+        try:
+            data = b""
+            while part := self._system.pread(descriptor, min(2**20, bytes_max - len(data)), len(data)):
+                data += part
+            return data
+        finally:
+            self._system.close(descriptor)
+
+    def _refuse_newer(self, data: bytes) -> None:
+        """Leave a folder alone to which a newer version is to come back: what is written behind would wait for it."""
+        if is_newer(data):
+            message = f"{self.folder} was written by a newer version"
+            raise SpoolBrokenError(message, hint="upgrade evothesis again: the folder waits for it")
 
     def _copy(self, segment_no: int, data: bytes) -> None:
         """Seal `data` as a new file: of the old one some pages may never have reached the disk.

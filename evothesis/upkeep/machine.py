@@ -24,7 +24,7 @@ from evothesis import heartbeat
 from evothesis.config import Config
 from evothesis.configuration import FILE_SUFFIX
 from evothesis.setting import SECRETS
-from evothesis.spool.segments import backlog
+from evothesis.spool.segments import backlog, of_newer_version
 from evothesis.upkeep.finding import Finding, act, note, ok
 
 FREE_SHARE_LOW, FREE_SHARE_FULL = 0.2, 0.1
@@ -95,11 +95,18 @@ def spool(config: Config) -> Iterator[Finding]:
         yield act("spool", f"{found}, for {age / 60:,.0f} minutes", "see what the loader says in the log")
     else:
         yield ok("spool", found)
+    if newer := of_newer_version(config.spool.path):
+        yield act(
+            "spool",
+            f"{newer[0].path} was written by a newer version, and {len(newer) - 1} others",
+            "upgrade evothesis again, and it is loaded; nothing is lost meanwhile",
+        )
     beat = heartbeat.read(config.spool.path)
     if beat is None or time.time() - beat.at > heartbeat.STALE_AFTER_SECONDS:
         yield act("loader", "it does not run", "start `evothesis serve`, or evothesis-loader.service")
     elif reason := beat.database_error or beat.spool_error:
-        yield act("loader", reason, "the log of the loader says more")
+        hint = None if beat.database_error else beat.spool_hint
+        yield act("loader", reason, hint or "the log of the loader says more")
     else:
         yield ok("loader", f"seen {time.time() - beat.at:.0f} s ago")
 

@@ -10,7 +10,7 @@ import pytest
 
 from evothesis.errors import LoadError
 from evothesis.event import encode_entry
-from evothesis.spool.frame import MAGIC, MAGIC_NEWER, Frame, encode
+from evothesis.spool.frame import MAGIC, MAGICS_NEWER, Frame, encode
 from evothesis.spool.writer import Writer
 from tests.appliance import Appliance, eventually
 from tests.faults.loading import Loading
@@ -68,7 +68,7 @@ def test_newer_version(world: World, other: Writer) -> None:
     """A segment of a newer version, from which an operator went back, is not damage: it waits for that version."""
     path = world.put(entry(event(0)))
     data = path.read_bytes()
-    path.write_bytes(MAGIC_NEWER + data[len(MAGIC) :])
+    path.write_bytes(MAGICS_NEWER[0] + data[len(MAGIC) :])
     with Loading(world, world.database) as loading:
         said = str(eventually(lambda: loading.troubles[1]))
         eventually(lambda: [100] == numbers(world))

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from evothesis import pg
+from evothesis.spool.frame import MAGICS_NEWER
 from evothesis.upkeep import stored
 from evothesis.upkeep.finding import State
 from tests.appliance import Appliance
@@ -152,6 +153,17 @@ def test_spool_waits(commands: Appliance) -> None:
     os.utime(segment, (an_hour_ago, an_hour_ago))
 
     assert "for 60 minutes" in acts(doctor(commands)[1])["spool"]
+
+
+def test_newer_segment(commands: Appliance) -> None:
+    """A segment that a newer version left open is named, and what to do, though no loader can tell."""
+    (commands.spool / "7").mkdir(parents=True)
+    (commands.spool / "7" / f"{0:012d}.open").write_bytes(MAGICS_NEWER[0] + b"a segment")
+
+    finding = doctor(commands)[1]["spool"]
+
+    assert ("act", True) == (finding["state"], "000000000000.open was written by a newer version" in finding["found"])
+    assert finding["todo"].startswith("upgrade evothesis again")
 
 
 @pytest.mark.parametrize(
