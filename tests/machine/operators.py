@@ -68,7 +68,9 @@ class Operator:
 
     def ask(self, path: str, method: str = "GET") -> Any:  # noqa: ANN401 - any JSON value
         """What the operator's API answers, nothing while it does not."""
-        said = self._machine.shell(f'curl --silent --request {method} --header "{TOKEN}" 127.0.0.1:8001{path}')
+        said = self._machine.shell(
+            f'curl --silent --max-time 10 --request {method} --header "{TOKEN}" 127.0.0.1:8001{path}'
+        )
         return json.loads(said or "{}")
 
     def stored(self) -> int:
