@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
+from evothesis import credential
 from evothesis.config import Config
 from evothesis.errors import ConfigurationError
 from evothesis.sealed import is_sealed, opened
@@ -110,8 +111,8 @@ def _secret_files(part: Any, *, is_read: bool, handed: Path | None) -> Any:  # n
 def _handed(path: str, folder: Path) -> str:
     """The credential that a file became. Of a whole folder systemd joins the folder's id and the file's name by "_"."""
     name = Path(path).name
-    found = sorted(file for file in folder.glob("*") if file.name == name or file.name.endswith(f"_{name}"))
-    return str(found[0]) if found else path
+    found = [file for file in folder.glob("*") if file.name == name or file.name.endswith(f"_{name}")]
+    return str(min(found, key=lambda file: len(file.name))) if found else path  # plain text counts, it is the newer one
 
 
 def _identity(document: dict[str, Any], environment: Mapping[str, str]) -> str:
@@ -216,13 +217,23 @@ def _contents(value: object, origin: str, key: str, identity: str) -> str:
         message = f"{origin}: {key!r} must be the path of a file"
         raise ConfigurationError(message)
     try:
-        content = Path(value).read_bytes()
+        content = _secret(Path(value))
         if is_sealed(content):
             content = opened(content, identity, f"{origin}: cannot decrypt {value}, which {key} names")
-        return content.decode().rstrip("\r\n")
+        return content.decode().rstrip("
+")
     except (OSError, ValueError) as error:  # also of a name with NUL
         message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if not credential.place(path).exists():
+            raise
+        return credential.decrypt(credential.place(path)).encode()
 
 
 def _decode(kind: type, value: object) -> object:

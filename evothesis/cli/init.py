@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tomllib
@@ -12,10 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from evothesis import log
+from evothesis import credential, log
 from evothesis.config import Config, Logging, Server
 from evothesis.errors import ConfigurationError, EvothesisError
 from evothesis.upkeep.setup.steps import Root, Step
+
+TOKEN = Path("/etc/evothesis/secrets/serve/admin.token")
 
 
 def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
@@ -30,6 +33,9 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     endpoint: Annotated[str | None, typer.Option(help="Of a store that is not Amazon's.")] = None,
     access_key_id: Annotated[str | None, typer.Option(help="Of the bucket.")] = None,
     secret_access_key_file: Annotated[Path | None, typer.Option(help="A file that holds the bucket's key.")] = None,
+    encrypt_secrets: Annotated[
+        bool, typer.Option("--encrypt-secrets", help="Encrypt secrets for this machine, with systemd-creds.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every change, make none.")] = False,
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove the services, keep the data.")] = False,
     purge: Annotated[bool, typer.Option("--purge", help="With --uninstall: remove them too.")] = False,
@@ -45,6 +51,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
       evothesis init
       evothesis init --answers acme.toml --dry-run
       evothesis init --instance acme --host collect.example.com --bucket s3://acme-events/web
+      evothesis init --encrypt-secrets
       evothesis init --uninstall
     """
     log.configure(Logging().format)
@@ -74,14 +81,16 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
     if place.of(CONFIG).exists():
         print(f"keep   {CONFIG}: what is said there counts")
-        _install({}, place, dry_run=dry_run)
+        _install({}, place, encrypts=encrypt_secrets, dry_run=dry_run)
     else:
         said = _said(answers, instance=instance, host=host, sites=site, bucket=bucket_said)
-        _install(said, place, dry_run=dry_run)
+        if encrypt_secrets:
+            said["encrypt_secrets"] = True
+        _install(said, place, encrypts=encrypt_secrets, dry_run=dry_run)
 
 
-def _install(said: dict[str, Any], root: Root, *, dry_run: bool) -> None:
-    from evothesis.upkeep.setup import run, units
+def _install(said: dict[str, Any], root: Root, *, encrypts: bool, dry_run: bool) -> None:
+    from evothesis.upkeep.setup import run, secrecy, units
     from evothesis.upkeep.setup.answers import LOCAL_DATABASE, STATE, understood
     from evothesis.upkeep.setup.steps import running
     from evothesis.upkeep.tune import this_machine
@@ -90,6 +99,9 @@ def _install(said: dict[str, Any], root: Root, *, dry_run: bool) -> None:
     where = units.program(shutil.which("evothesis")) if root.is_machine else units.PROGRAM
     answers = understood(said, machine) if said else None
     config = run.read_back(root) if answers is None else answers.config
+    if not root.is_machine and (encrypts or (answers and answers.encrypts)):
+        message = "an image has no key of its own that secrets could be encrypted with"
+        raise ConfigurationError(message, hint="on the machine that is made of it: evothesis init --encrypt-secrets")
     _make(run.users_and_folders(config, root), dry_run=dry_run)
     if answers:
         _make(run.configuration(answers, root), dry_run=dry_run)
@@ -98,6 +110,8 @@ def _install(said: dict[str, Any], root: Root, *, dry_run: bool) -> None:
             _make(run.postgresql(machine), dry_run=dry_run)
     _make(run.signing(config, root), dry_run=dry_run)
     _make(units.steps(config, root, where, run.folders(config)), dry_run=dry_run)
+    if encrypts:  # after the units, which know where to look then
+        _make(secrecy.encryption(root), dry_run=dry_run)
     if root.is_machine:
         # last: a machine that goes back a version has its units then, whose collector takes events all the same
         _make([running(where, "migrate", "--config", str(run.CONFIG))], dry_run=dry_run)
@@ -178,6 +192,6 @@ def _print_end(host: str | None, server: Server) -> None:
         script = Script.load(script_path=server.script_path, collect_path=server.collect_path)
         print(f"\nThe tag, for every page:\n\n  {script.plain_tag(f'https://{host}')}\n")
         print(f"With its hash, until an upgrade changes the script:\n\n  {script.tag(f'https://{host}')}\n")
-    print(
-        "The operator's token is in /etc/evothesis/secrets/serve/admin.token; `evothesis doctor` looks at everything."
-    )
+    place = credential.place(TOKEN)
+    where = f"what `{shlex.join(credential.decrypting(place))}` prints" if place.exists() else f"in {TOKEN}"
+    print(f"The operator's token is {where}; `evothesis doctor` looks at everything.")

@@ -7,6 +7,7 @@ is restored from an older backup fills itself up from it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -116,11 +117,10 @@ def _files(folder: Path, writer: int, suffixes: set[str], first_no: int = 0) -> 
 
 
 def _is_newer(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return is_newer(file.read(len(MAGIC)))
-    except FileNotFoundError:  # as above
-        return False
+    beginning = b""
+    with suppress(FileNotFoundError), path.open("rb") as file:  # as above
+        beginning = file.read(len(MAGIC))
+    return is_newer(beginning)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -20,9 +20,9 @@ from typing import Any
 
 from cryptography import x509
 
-from evothesis import heartbeat
+from evothesis import credential, heartbeat
 from evothesis.config import Config
-from evothesis.configuration import FILE_SUFFIX
+from evothesis.configuration import FILE_SUFFIX, SECRET_FILES
 from evothesis.setting import SECRETS
 from evothesis.spool.segments import backlog, of_newer_version
 from evothesis.upkeep.finding import Finding, act, note, ok
@@ -41,11 +41,12 @@ def secrets(config: Config, path: Path | None) -> Iterator[Finding]:
     """Who may read what only its owner should."""
     document = _document(path)
     inline = sorted({name for name, value in _settings(document) if name in SECRETS and value})
-    files = [config.export.signing_key_path]
-    files += [Path(str(value)) for name, value in _settings(document) if name.removesuffix(FILE_SUFFIX) in SECRETS]
+    plain = [Path(str(value)) for name, value in _settings(document) if name in SECRET_FILES]
+    encrypted = [credential.place(file) for file in plain if not file.exists() and credential.place(file).exists()]
+    plain = [file for file in plain if file.exists()]
+    files = [*plain, *encrypted, *([config.export.signing_key_path] if config.export.signing_key_path.exists() else [])]
     if path and inline:
         files.append(path)
-    files = [file for file in files if file.exists()]
     for file in files:
         mode = stat.S_IMODE(file.stat().st_mode)
         if mode & 0o077:
@@ -57,7 +58,9 @@ def secrets(config: Config, path: Path | None) -> Iterator[Finding]:
             f"put each into a file of its own, and name that: {inline[0]}{FILE_SUFFIX}",
         )
     if not any(file.stat().st_mode & 0o077 for file in files):
-        yield ok("secrets", f"{len(files)} files, readable for their owner alone")
+        yield ok("secrets", f"{len(files)} files, readable for their owner alone; {len(encrypted)} are encrypted")
+    if plain and encrypted:
+        yield note("secrets", f"{plain[0]} is plain text, others are not", "evothesis init --encrypt-secrets")
 
 
 def disks(config: Config) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Answers: what an operator wants in, the configuration of his machine, and apart from it its secrets, out. Pure.
 
-Answers are a configuration of which only what matters is said, and `host`, the name under which browsers reach the
-collector.
+Answers are a configuration of which only what matters is said, `host`, the name under which browsers reach the
+collector, and `encrypt_secrets`, whether secrets are encrypted for this machine.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Answers(NamedTuple):
     config: Config  # the same, with its secrets
     secrets: dict[Path, str]
     host: str
+    encrypts: bool  # the secrets, for this machine
 
 
 def understood(said: Document, machine: Machine) -> Answers:
@@ -46,6 +47,10 @@ def understood(said: Document, machine: Machine) -> Answers:
     if not HOST.fullmatch(host):
         message = f"{host!r} is no host name" if host else "no host name is given for the collector"
         raise ConfigurationError(message, hint='say where browsers send to: host = "collect.example.com"')
+    encrypts = document.pop("encrypt_secrets", False)
+    if not isinstance(encrypts, bool):
+        message = f"encrypt_secrets is {encrypts!r}"
+        raise ConfigurationError(message, hint="say encrypt_secrets = true, or leave it out")
     if not document.get("instance"):
         message = "no name is given for this appliance"
         raise ConfigurationError(message, hint='it stands in the bucket and on invoices: instance = "acme"')
@@ -71,7 +76,7 @@ def understood(said: Document, machine: Machine) -> Answers:
     found: dict[Path, str] = {}
     for table, part in document.items():
         _move_secrets(part, table, table, found)
-    return Answers(document, config, found, host)
+    return Answers(document, config, found, host, encrypts)
 
 
 def _move_secrets(part: Any, table: str, place: str, found: dict[Path, str]) -> None:  # noqa: ANN401 - any TOML value

@@ -11,7 +11,7 @@ from pathlib import Path
 from evothesis.config import Config
 from evothesis.configuration import CREDENTIALS_VARIABLE, load
 from evothesis.exporter.manifest import signing_key
-from evothesis.upkeep.setup import units
+from evothesis.upkeep.setup import secrecy, units
 from evothesis.upkeep.setup.answers import FOLDER, STATE, Answers
 from evothesis.upkeep.setup.postgres import Server
 from evothesis.upkeep.setup.render import rendered
@@ -38,8 +38,7 @@ def users_and_folders(config: Config, root: Root) -> Iterator[Step]:
 
 def configuration(answers: Answers, root: Root) -> Iterator[Step]:
     """Secrets first, then the configuration that names them, then the reverse proxy's."""
-    for path, secret in answers.secrets.items():
-        yield from root.write(path, secret + "\n", mode=0o600)
+    yield from secrecy.files(answers.secrets, root, encrypts=answers.encrypts)
     text = rendered(answers.document, resource("config.example.toml").read_text(encoding="utf-8"))
     yield from root.write(CONFIG, text, mode=0o640, group="evothesis")
     if answers.config.server.tls_cert:
