@@ -194,8 +194,8 @@ class Loader:
 
     def _say_spool_error(self, error: LoadError | OSError | None) -> None:
         reason = str(error) if error else None
-        if error and reason != self._spool_error:
-            log.error("Writer waits.", extra={"reason": reason} | _hint(error))
+        if reason and reason != self._spool_error:
+            log.error("Writer waits.", extra={"reason": reason, **_hint(error)})
         self._spool_error, self._spool_hint = reason, _hint(error).get("hint")
 
     def _load(self, connection: pg.Connection, segment: Segment, *, is_kept: bool = False) -> None:

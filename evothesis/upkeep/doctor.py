@@ -37,6 +37,7 @@ def examine(config: Config, path: Path | None) -> Iterator[Finding]:
     yield ok("configuration", f"{path or 'none: all defaults'}, instance {config.instance}")
     yield from _looked("secrets", lambda: machine.secrets(config, path))
     yield from machine.units()
+    yield from machine.exposure()
     yield machine.clock()
     yield from machine.certificate(config)
     yield from _looked("disk", lambda: machine.disks(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shutil
 import ssl
 import stat
@@ -35,6 +36,10 @@ CERTIFICATE_DAYS_MIN = 14
 CLOCK_SECONDS_MAX = 1.0
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 UNITS = "evothesis-*"
+UNITS_FOLDER = Path("/etc/systemd/system")
+EXPOSURE = re.compile(r"exposure level for (\S+)\.service: ([0-9.]+)")
+EXPOSURE_MAX = {"evothesis-collector": 1.0, "evothesis-loader": 0.5}  # as `systemd-analyze security` judges
+JOB_EXPOSURE_MAX = 1.2
 
 
 def secrets(config: Config, path: Path | None) -> Iterator[Finding]:
@@ -57,8 +62,9 @@ def secrets(config: Config, path: Path | None) -> Iterator[Finding]:
             f"{path} holds {', '.join(inline)}, which every service that reads it sees",
             f"put each into a file of its own, and name that: {inline[0]}{FILE_SUFFIX}",
         )
+    also = f"; {len(encrypted)} of them are encrypted" if encrypted else ""
     if not any(file.stat().st_mode & 0o077 for file in files):
-        yield ok("secrets", f"{len(files)} files, readable for their owner alone; {len(encrypted)} are encrypted")
+        yield ok("secrets", f"{len(files)} files, readable for their owner alone{also}")
     if plain and encrypted:
         yield note("secrets", f"{plain[0]} is plain text, others are not", "evothesis init --encrypt-secrets")
 
@@ -188,6 +194,21 @@ def units() -> Iterator[Finding]:
         yield note("units", "none is installed", "`evothesis init` installs them")
     elif not failed:
         yield ok("units", f"{len(shown)} units, none failed")
+
+
+def exposure() -> Iterator[Finding]:
+    """How far each service lies open as it is set up here, of 10, where systemd is in charge; drop-ins count."""
+    services = sorted(path.stem for path in UNITS_FOLDER.glob(f"{UNITS}.service"))
+    if not SYSTEMD.exists() or not services:
+        return
+    command = ["systemd-analyze", "security", "--no-pager", *(f"{name}.service" for name in services)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    levels = {name: float(level) for name, level in EXPOSURE.findall(said)}
+    wide = {name: level for name, level in levels.items() if level > EXPOSURE_MAX.get(name, JOB_EXPOSURE_MAX)}
+    for name, level in wide.items():
+        yield note("exposure", f"{name} has {level}, more than it needs", f"see its drop-ins: systemctl cat {name}")
+    if not wide:
+        yield ok("exposure", ", ".join(f"{name.removeprefix('evothesis-')} {levels[name]}" for name in levels))
 
 
 def _document(path: Path | None) -> dict[str, Any]:

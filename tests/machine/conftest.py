@@ -25,9 +25,9 @@ NEWER_VERSION = "0.2.0"
 class Packages:
     """What packaging/build has made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = PYTHON) -> None:
         """Build them into a folder."""
-        subprocess.run([ROOT / "packaging/build", "--python", PYTHON, folder], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([ROOT / "packaging/build", "--python", python, folder], check=True, stdout=subprocess.DEVNULL)
         (self.deb,) = folder.glob("*.deb")
         (self.pyz,) = folder.glob("*.pyz")
 

@@ -23,6 +23,17 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 DEB = "/root/evothesis.deb"
+UBUNTU_RELEASES = {"noble"}
+UBUNTU = ["http://archive.ubuntu.com/ubuntu", "/usr/share/debootstrap/scripts/gutsy"]
+UBUNTU_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
+
+def bootstrap(folder: Path, release: str, *options: str) -> None:
+    """Make a bare system of a release of Debian, or of Ubuntu, which this system's debootstrap need not know yet."""
+    source = UBUNTU if release in UBUNTU_RELEASES else []
+    keyring = [f"--keyring={UBUNTU_KEYRING}"] if source else []
+    command = ["debootstrap", "--variant=minbase", *keyring, *options, release, str(folder), *source]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 class Machine:
@@ -32,8 +43,7 @@ class Machine:
         """It is made, and not switched on; `deb` is in /root, and what it wants in apt's cache."""
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        bootstrap = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(folder)]
-        subprocess.run(bootstrap, check=True, stdout=subprocess.DEVNULL)
+        bootstrap(folder, RELEASE, f"--include={PACKAGES}")
         shutil.copy(deb, self.path(DEB))
         # a network of its own is what it has not: now, from outside, is the time to download
         shutil.copy("/etc/resolv.conf", self.path("/etc/resolv.conf"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+from evothesis import credential
 from tests.appliance import eventually
 from tests.machine.machine import DEB, Machine
 from tests.machine.sender import HOST
@@ -28,7 +30,8 @@ CADDYFILE = """\
 }
 import /etc/evothesis/Caddyfile
 """
-TOKEN = "Authorization: Bearer $(cat /etc/evothesis/secrets/serve/admin.token)"
+FILE = Path("/etc/evothesis/secrets/serve/admin.token")
+TOKEN = f"cat {FILE} 2>/dev/null || {shlex.join(credential.decrypting(credential.place(FILE)))}"
 
 
 class Operator:
@@ -68,8 +71,9 @@ class Operator:
 
     def ask(self, path: str, method: str = "GET") -> Any:  # noqa: ANN401 - any JSON value
         """What the operator's API answers, nothing while it does not."""
+        authorization = f'--header "Authorization: Bearer $({TOKEN})"'
         said = self._machine.shell(
-            f'curl --silent --max-time 10 --request {method} --header "{TOKEN}" 127.0.0.1:8001{path}'
+            f"curl --silent --max-time 10 --request {method} {authorization} 127.0.0.1:8001{path}"
         )
         return json.loads(said or "{}")
 
@@ -77,11 +81,11 @@ class Operator:
         """How many events the operator's API counts; less than none while it cannot tell."""
         return int(self.ask("/events/count").get("total", -1))
 
-    def findings(self) -> dict[str, str]:
-        """What the doctor has found that needs a person."""
+    def findings(self, state: str = "act") -> dict[str, str]:
+        """What the doctor has found that needs a person, or is in another state."""
         done = self._machine.run("evothesis", "doctor", "--format", "json")
         found = json.loads(done.stdout)["findings"]
-        return {one["subject"]: one["found"] for one in found if one["state"] == "act"}
+        return {one["subject"]: one["found"] for one in found if one["state"] == state}
 
     def verified(self) -> tuple[bool, int]:
         """Whether the bucket is sound, and how many events are in it."""

@@ -14,7 +14,7 @@ import pytest
 from tests.appliance import eventually
 from tests.machine.conftest import NEWER_VERSION, Packages
 from tests.machine.machine import Machine
-from tests.machine.operators import Operator
+from tests.machine.operators import TOKEN, Operator
 from tests.machine.wire import Wire
 from tests.test_systemd import EXPOSURE_MAX
 
@@ -28,6 +28,8 @@ EXPOSURE_BARS = {"evothesis-collector": 1.0, "evothesis-loader": 0.5, "evothesis
 NOW = "[Timer]\nOnActiveSec=1\nAccuracySec=1\nRandomizedDelaySec=0\n"
 JOBS = dict.fromkeys(("backup", "drill", "export", "usage-notify"), ("success", "0"))
 JOBS |= {"usage-close": ("exit-code", "1")}  # of the month before there is nothing yet: a person is to know
+
+SECRETS = "cd /etc/evothesis/secrets; find . -type f | sort | xargs sha256sum"
 
 Record = Callable[[str, object], None]
 
@@ -89,10 +91,53 @@ def test_well(machine: Machine, operator: Operator, record_property: Record) -> 
     assert {} == {name: level for name, level in levels.items() if level > (EXPOSURE_MAX | EXPOSURE_BARS)[name]}
 
 
+def test_open_service(machine: Machine, operator: Operator) -> None:
+    """The doctor names a service that a drop-in lets do more than it needs, and tells how far the others lie open."""
+    folder = "/run/systemd/system/evothesis-collector.service.d"
+    before = operator.findings("ok")
+    machine.shell(f"mkdir -p {folder}")
+    machine.run("tee", f"{folder}/open.conf", text="[Service]\nProtectSystem=no\nPrivateNetwork=no\nIPAddressDeny=\n")
+    machine.shell("systemctl daemon-reload")
+    after = operator.findings("note")
+    machine.shell(f"rm -r {folder}; systemctl daemon-reload")
+
+    assert all(
+        f"{name.removeprefix('evothesis-')} 0." in before["exposure"] for name in ("collector", "loader", "drill")
+    )
+    assert after["exposure"].startswith("evothesis-collector has ")
+
+
+def test_encrypted_secrets(machine: Machine, operator: Operator, wire: Wire) -> None:
+    """Secrets are encrypted where they lie; services start with them, the export delivers, the doctor is content."""
+    token = machine.shell(TOKEN).strip()
+    shown = machine.run("evothesis", "init", "--encrypt-secrets", "--dry-run").stdout.splitlines()
+    plain = machine.shell(SECRETS)
+    done = machine.run("evothesis", "init", "--encrypt-secrets")
+    encrypted = machine.shell(SECRETS)
+    again = machine.run("evothesis", "init")
+    before = operator.stored()
+    machine.shell("systemctl restart evothesis-loader evothesis-collector")
+    sent = wire.send()
+    eventually(lambda: operator.stored() == before + sent.taken, timeout=60)
+    machine.shell("systemctl start evothesis-export")
+
+    assert (0, 0) == (done.returncode, again.returncode), done.stderr + again.stderr
+    assert 2 == len([line for line in shown if "encrypted for this machine" in line])
+    assert ("serve/admin.token" in plain, "serve.encrypted/admin.token" in encrypted) == (True, True)
+    assert (True, token) == (len(token) > 20, machine.shell(TOKEN).strip())
+    assert "" == machine.shell(f"grep -rlF -e {token} /etc /var/lib/evothesis /var/log")
+    assert encrypted == machine.shell(SECRETS)
+    assert ("success", (True, before + sent.taken)) == (
+        machine.property("evothesis-export", "Result"),
+        operator.verified(),
+    )
+    assert {} == operator.findings()
+
+
 def test_collector_can_do_little(machine: Machine) -> None:
     """The collector's user reads no secret and reaches no database; its process has no right and no network."""
     as_collector = "runuser -u evothesis-collector --"
-    secret = machine.shell(f"{as_collector} cat /etc/evothesis/secrets/serve/admin.token")
+    secret = machine.shell(f"{as_collector} cat /etc/evothesis/secrets/serve.encrypted/admin.token")
     database = machine.shell(f"{as_collector} psql -h /run/postgresql -U evothesis -c 'select 1' evothesis")
     pid = machine.property("evothesis-collector", "MainPID")
     status = machine.shell(f"cat /proc/{pid}/status")

@@ -101,7 +101,7 @@ def test_plain_text_counts(root: Root, tmp_path: Path) -> None:
     assert (State.NOTE, "evothesis init --encrypt-secrets") == (findings[-1].state, findings[-1].todo)
     assert name in findings[-1].found
     (well,) = machine.secrets(Config(), path)
-    assert (State.OK, True) == (well.state, "2 are encrypted" in well.found)
+    assert (State.OK, True) == (well.state, "2 of them are encrypted" in well.found)
 
 
 def test_another_machine(root: Root, tmp_path: Path) -> None:
