@@ -23,16 +23,11 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 DEB = "/root/evothesis.deb"
-UBUNTU_RELEASES = {"noble"}
-UBUNTU = ["http://archive.ubuntu.com/ubuntu", "/usr/share/debootstrap/scripts/gutsy"]
-UBUNTU_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 
 
 def bootstrap(folder: Path, release: str, *options: str) -> None:
-    """Make a bare system of a release of Debian, or of Ubuntu, which this system's debootstrap need not know yet."""
-    source = UBUNTU if release in UBUNTU_RELEASES else []
-    keyring = [f"--keyring={UBUNTU_KEYRING}"] if source else []
-    command = ["debootstrap", "--variant=minbase", *keyring, *options, release, str(folder), *source]
+    """Make a bare system of a release of Debian."""
+    command = ["debootstrap", "--variant=minbase", *options, release, str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

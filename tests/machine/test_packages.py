@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from tests.machine.conftest import Packages
 from tests.machine.machine import DEB, bootstrap
 from tests.machine.operators import ANSWERS
 
-PYTHONS = {"noble": "3.12", "trixie": "3.13"}  # of releases that no machine is booted of
 INSTALL = f"apt-get --quiet=2 update && apt-get install --yes --no-install-recommends {DEB}"
 IMPORT = """
 import importlib, pkgutil, evothesis
@@ -37,13 +37,45 @@ def test_reproducible(packages: Packages, tmp_path: Path, record_property: Calla
         assert hashlib.sha256(one.read_bytes()).hexdigest() == hashlib.sha256(other.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("release", PYTHONS)
-def test_other_release(release: str, tmp_path: Path) -> None:
-    """The package for a release's Python is installed there; the command works, and so does all that it imports."""
-    python = PYTHONS[release]
-    root = tmp_path / release
-    bootstrap(root, release)
-    shutil.copy(Packages(tmp_path / "packages", python).deb, root / DEB.lstrip("/"))
+@pytest.fixture(scope="module", params=["3.12", "3.13"], ids=["noble", "trixie"])
+def python(request: pytest.FixtureRequest) -> str:
+    """The Python of a release that no machine is booted of."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def deb(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package for it."""
+    return Packages(tmp_path_factory.mktemp("packages"), python).deb
+
+
+def test_fits_its_python(deb: Path, python: str, tmp_path: Path) -> None:
+    """A package depends on the Python that it was built for; each wheel in it is for that one, or for any."""
+    fields = dict(
+        line.split(": ", 1) for line in _run("dpkg-deb", "--field", str(deb), "Version", "Depends").splitlines()
+    )
+    _run("dpkg-deb", "--extract", str(deb), str(tmp_path))
+    site = tmp_path / f"opt/evothesis/lib/python{python}/site-packages"
+    number = python.replace(".", "")
+    wheels = {
+        path.parent.name: re.findall(r"^Tag: (.*)$", path.read_text(), re.MULTILINE) for path in site.glob("*/WHEEL")
+    }
+    compiled = {match[1] for path in site.rglob("*.so") if (match := re.search(r"\.cpython-(\d+)-", path.name))}
+    link = (tmp_path / "opt/evothesis/bin/python3").readlink()
+
+    assert f"{__version__}+python{python}" == fields["Version"]
+    assert f"python{python}" in fields["Depends"].split(", ")
+    assert (Path(f"/usr/bin/python{python}"), {number}) == (link, compiled)
+    fitting = re.compile(rf"(cp{number}-cp{number}|cp3\d+-abi3|py3-none)-")
+    assert {} == {name: tags for name, tags in wheels.items() if not any(fitting.match(tag) for tag in tags)}
+
+
+@pytest.mark.parametrize("python", ["3.13"], indirect=True, scope="module")
+def test_trixie(deb: Path, python: str, tmp_path: Path) -> None:
+    """On Debian 13 its package is installed; the command works, and so does all that it imports."""
+    root = tmp_path / "trixie"
+    bootstrap(root, "trixie")
+    shutil.copy(deb, root / DEB.lstrip("/"))
     (root / "root/acme.toml").write_text(ANSWERS)
 
     def run(*words: str, network: str = "--private-network") -> subprocess.CompletedProcess[str]:
@@ -65,3 +97,7 @@ def test_other_release(release: str, tmp_path: Path) -> None:
     assert (1, "act") == (doctor.returncode, findings["collector"]["state"])  # nothing was set up
     assert f"evothesis {__version__}, Python {python}." in findings["version"]["found"]
     assert (0, True) == (init.returncode, "run    systemctl enable evothesis-" in init.stdout), init.stderr
+
+
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
