@@ -158,9 +158,8 @@ class Loader:
             trouble = error
         waiting = sealed(self._spool)
         self._beat(waiting=len(waiting))
-        if self._load_all(connection, waiting, trouble) > 0:
-            return True
-        return not self._stop.wait(STUCK_POLL_SECONDS if self._spool_error else POLL_SECONDS)
+        loaded = self._load_all(connection, waiting, trouble)
+        return loaded > 0 or not self._stop.wait(STUCK_POLL_SECONDS if self._spool_error else POLL_SECONDS)
 
     def _load_forgotten(self, connection: pg.Connection) -> None:
         """After a restore: load again what the database lost, exactly as it was."""

@@ -62,7 +62,7 @@ def secrets(config: Config, path: Path | None) -> Iterator[Finding]:
             f"{path} holds {', '.join(inline)}, which every service that reads it sees",
             f"put each into a file of its own, and name that: {inline[0]}{FILE_SUFFIX}",
         )
-    also = f"; {len(encrypted)} of them are encrypted" if encrypted else ""
+    also = f"; {len(encrypted)} of them encrypted" if encrypted else ""
     if not any(file.stat().st_mode & 0o077 for file in files):
         yield ok("secrets", f"{len(files)} files, readable for their owner alone{also}")
     if plain and encrypted:

@@ -29,6 +29,7 @@ NOW = "[Timer]\nOnActiveSec=1\nAccuracySec=1\nRandomizedDelaySec=0\n"
 JOBS = dict.fromkeys(("backup", "drill", "export", "usage-notify"), ("success", "0"))
 JOBS |= {"usage-close": ("exit-code", "1")}  # of the month before there is nothing yet: a person is to know
 
+OPEN = "[Service]\nProtectSystem=no\nPrivateNetwork=no\nIPAddressDeny=\nSystemCallFilter=\n"
 SECRETS = "cd /etc/evothesis/secrets; find . -type f | sort | xargs sha256sum"
 
 Record = Callable[[str, object], None]
@@ -96,7 +97,7 @@ def test_open_service(machine: Machine, operator: Operator) -> None:
     folder = "/run/systemd/system/evothesis-collector.service.d"
     before = operator.findings("ok")
     machine.shell(f"mkdir -p {folder}")
-    machine.run("tee", f"{folder}/open.conf", text="[Service]\nProtectSystem=no\nPrivateNetwork=no\nIPAddressDeny=\n")
+    machine.run("tee", f"{folder}/open.conf", text=OPEN)
     machine.shell("systemctl daemon-reload")
     after = operator.findings("note")
     machine.shell(f"rm -r {folder}; systemctl daemon-reload")

@@ -81,6 +81,17 @@ def test_encrypted(root: Root) -> None:
     assert found == contents(root)
 
 
+def test_never_plain(tmp_path: Path) -> None:
+    """Secrets of answers that ask for it are written encrypted at once; what is said of it tells none."""
+    root = Root(tmp_path / "machine")
+    path = secrecy.FOLDERS[0] / "admin.token"
+    (step,) = secrecy.files({path: TOKEN}, root, encrypts=True)
+    step.do()
+
+    assert {"etc/evothesis/secrets/serve.encrypted/admin.token"} == contents(root).keys()
+    assert (f"{TOKEN}\n", False) == (credential.decrypt(root.of(credential.place(path))), TOKEN in step.what)
+
+
 def test_plain_text_counts(root: Root, tmp_path: Path) -> None:
     """A new secret that is put there as plain text counts, for root and for services; it is encrypted when asked to."""
     path = configuration(root)
@@ -101,7 +112,7 @@ def test_plain_text_counts(root: Root, tmp_path: Path) -> None:
     assert (State.NOTE, "evothesis init --encrypt-secrets") == (findings[-1].state, findings[-1].todo)
     assert name in findings[-1].found
     (well,) = machine.secrets(Config(), path)
-    assert (State.OK, True) == (well.state, "2 of them are encrypted" in well.found)
+    assert (State.OK, True) == (well.state, "2 of them encrypted" in well.found)
 
 
 def test_another_machine(root: Root, tmp_path: Path) -> None:
