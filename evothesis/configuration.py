@@ -220,8 +220,7 @@ def _contents(value: object, origin: str, key: str, identity: str) -> str:
         content = _secret(Path(value))
         if is_sealed(content):
             content = opened(content, identity, f"{origin}: cannot decrypt {value}, which {key} names")
-        return content.decode().rstrip("
-")
+        return content.decode().rstrip("\r\n")
     except (OSError, ValueError) as error:  # also of a name with NUL
         message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from evothesis.errors import SpoolFullError
 from evothesis.spool.frame import HEADER, MAGIC, MAGIC_OLDER, MAGICS_NEWER, VERSION_OLDER, Damage, Frame, decode
-from evothesis.spool.segments import backlog, sealed
+from evothesis.spool.segments import backlog, of_newer_version, sealed
 from evothesis.spool.writer import Writer
 from tests.test_frame import ENCODED, ENDS, FRAMES
 
@@ -191,6 +191,7 @@ def test_newer_version(spool: Path, suffix: str) -> None:
 
     assert writer.folder != after.folder
     assert data == path.read_bytes()
+    assert [path] == [segment.path for segment in of_newer_version(spool)]
 
 
 def test_emptied_folder(spool: Path) -> None:
