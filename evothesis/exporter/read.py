@@ -7,6 +7,7 @@ polars sorts them, which moves no text: no row becomes a text or an object of Py
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -136,12 +137,26 @@ class Reader:
         names = sql.SQL(", ").join(map(_selected, columns(schema_version)))
         try:
             with closing(connect(self._conninfo)) as database, closing(AdbcConnection(database)) as connection:
-                for begin, end in edges:
-                    query = sql.SQL(ROWS).format(columns=names, export_id=planned.export_id, begin=begin, end=end)
-                    yield _frame(connection, query.as_string())
+                queries = (
+                    sql.SQL(ROWS).format(columns=names, export_id=planned.export_id, begin=begin, end=end).as_string()
+                    for begin, end in edges
+                )
+                for frame in _ahead(connection, queries):
+                    yield frame.sort(ORDER)
         except (Error, PolarsError) as error:
             message = f"cannot read events from PostgreSQL: {str(error).partition(chr(10))[0]}"
             raise UnreachableError(message, hint="run the command again") from error
+
+
+def _ahead(connection: AdbcConnection, queries: Iterator[str]) -> Iterator[pl.DataFrame]:
+    """What the queries give; the next one runs while one is worked on, for PostgreSQL works only when it is asked."""
+    with ThreadPoolExecutor(1) as executor:
+        coming = executor.submit(_frame, connection, next(queries))
+        for query in queries:
+            frame = coming.result()
+            coming = executor.submit(_frame, connection, query)
+            yield frame
+        yield coming.result()
 
 
 def _frame(connection: AdbcConnection, query: str) -> pl.DataFrame:
@@ -151,7 +166,7 @@ def _frame(connection: AdbcConnection, query: str) -> pl.DataFrame:
         statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
         statement.set_sql_query(query)
         stream, _ = statement.execute_query()
-        return pl.DataFrame(stream).sort(ORDER)
+        return pl.DataFrame(stream)
 
 
 def _selected(column: Column) -> sql.Composed:
