@@ -217,22 +217,13 @@ def _contents(value: object, origin: str, key: str, identity: str) -> str:
         message = f"{origin}: {key!r} must be the path of a file"
         raise ConfigurationError(message)
     try:
-        content = _secret(Path(value))
+        content = credential.read(Path(value))
         if is_sealed(content):
             content = opened(content, identity, f"{origin}: cannot decrypt {value}, which {key} names")
         return content.decode().rstrip("\r\n")
     except (OSError, ValueError) as error:  # also of a name with NUL
         message = f"{origin}: cannot read {value}, which {key} names: {_reason(error)}"
         raise ConfigurationError(message, hint="correct the path, or let this user read the file") from error
-
-
-def _secret(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        if not credential.place(path).exists():
-            raise
-        return credential.decrypt(credential.place(path)).encode()
 
 
 def _decode(kind: type, value: object) -> object:

@@ -20,6 +20,16 @@ def place(path: Path) -> Path:
     return path.parent.parent / (path.parent.name + SUFFIX) / path.name
 
 
+def read(path: Path) -> bytes:
+    """A secret, as plain text or encrypted, which only root can. Raises OSError, EvothesisError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if not place(path).exists():
+            raise
+        return decrypt(place(path)).encode()
+
+
 def encrypt(secret: str, path: Path) -> str:
     """The text of the file `path`, which is of no use under another name. Raises EvothesisError."""
     # not bound to how the machine was booted: an update of its firmware must not take a bucket's key away

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evothesis import credential
 from evothesis.errors import ConfigurationError
 from evothesis.setting import Table
 
@@ -35,7 +36,7 @@ def opened(content: bytes, identity_path: str, blamed: str) -> bytes:
         message = f"{blamed}: it is encrypted with age, and no private key is named"
         raise ConfigurationError(message, hint="name its file: identity_path in [secrets]")
     try:
-        lines = Path(identity_path).read_text(encoding="utf-8").splitlines()
+        lines = credential.read(Path(identity_path)).decode().splitlines()
         keys = [pyrage.x25519.Identity.from_str(line) for line in lines if line.startswith("AGE-SECRET-KEY-")]
     except (OSError, ValueError, pyrage.IdentityError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

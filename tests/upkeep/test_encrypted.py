@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyrage  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
 from evothesis import credential
@@ -165,3 +166,18 @@ def test_image(tmp_path: Path, way: str) -> None:
     done = image.init("--answers", str(image.answers), *(["--encrypt-secrets"] if way == "option" else []))
 
     assert (2, True, False) == (done.returncode, "has no key of its own" in done.stderr, image.root.exists())
+
+
+def test_age(root: Root) -> None:
+    """What age has encrypted stays as it is; the private key that opens it is a secret like others."""
+    identity = pyrage.x25519.Identity.generate()
+    export = root.of(secrecy.FOLDERS[1])
+    sealed = export / "export.destination.client.secret_access_key"
+    sealed.write_bytes(pyrage.encrypt(SECRET.encode(), [identity.to_public()]))
+    (export / "identity.txt").write_text(f"{identity}\n")
+    path = configuration(root)
+    path.write_text(f"[secrets]\nidentity_path = '{export}/identity.txt'\n{path.read_text()}")
+    encrypt(root)
+
+    assert [sealed] == [*export.iterdir()]
+    assert SECRET == load(path, {}).export.destination[0].secret_access_key

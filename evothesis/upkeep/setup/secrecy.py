@@ -11,6 +11,7 @@ from pathlib import Path
 
 from evothesis import credential
 from evothesis.errors import EvothesisError
+from evothesis.sealed import is_sealed
 from evothesis.upkeep.setup.answers import FOLDER
 from evothesis.upkeep.setup.steps import Root, Step
 
@@ -32,6 +33,8 @@ def encryption(root: Root) -> Iterator[Step]:
         real = root.of(folder)
         for file in sorted(real.iterdir()) if real.exists() else ():
             path = folder / file.name
+            if is_sealed(file.read_bytes()):
+                continue  # age has
             yield Step(f"{_said(path)}, remove {path}", partial(_replace, path, root))
 
 
