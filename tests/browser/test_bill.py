@@ -38,7 +38,8 @@ def test_bill(site: Site, browser: Browser) -> None:
     agents = (BROWSER, BROWSER, CRAWLER)
     for agent in agents:
         visit(site, browser, agent)
-    sent = list(site.bodies)
+    sent = list(site.bodies)  # what the tracker itself sent again, for want of an answer, stands there twice
+    events = [event["eventId"] for body in sent for event in json.loads(body)["events"]]
     head = {"Content-Type": "text/plain", "User-Agent": BROWSER}
     for body in sent:
         site.forward("POST", "/collect", head, body)  # as a browser does whose answer was lost
@@ -52,8 +53,8 @@ def test_bill(site: Site, browser: Browser) -> None:
     [delivered] = [line for line in totals if line["site_id"] == site.name]
 
     count = len(agents) * len(PAGES) * len(EVENTS)
-    assert count == stored["rows"] == sum(len(json.loads(body).get("events", [1])) for body in sent)
+    assert count == stored["rows"] == len(set(events))
     assert 0 < stored["bots"] < stored["billable"]  # what a page sends last comes under the browser's own agent
     assert stored == {name: delivered[name] for name in stored}
     assert stored == {"rows": billed["events"], "bots": billed["bots"], "billable": billed["billable"]}
-    assert (count, count) == (billed["duplicates"], billed["withheld"])
+    assert (2 * len(events) - count, len(events)) == (billed["duplicates"], billed["withheld"])
