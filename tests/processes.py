@@ -68,6 +68,11 @@ def is_postmaster(title: str) -> bool:
     return title.partition(" ")[0].endswith("/postgres")
 
 
+_UNHEARD = socket.socket()
+_UNHEARD.bind(("127.0.0.1", 0))
+UNHEARD_PORT: int = _UNHEARD.getsockname()[1]  # of 127.0.0.1; nobody listens on it, nor can anybody else meanwhile
+
+
 def free_ports(count: int) -> list[int]:
     """Different ports of 127.0.0.1 on which nobody listens."""
     ports: set[int] = set()

@@ -112,7 +112,7 @@ def test_last_use(served: Appliance, tokens: dict[str, str]) -> None:
 def test_guessing(tmp_path: Path, postgres_template: Path) -> None:
     """Who guesses is slowed down after a while, also when the guess is right, and recorded once; later all is well."""
     with running(tmp_path, postgres_template) as appliance:
-        wrong = set()
+        wrong: set[tuple[int, str]] = set()
 
         def guess(number: int) -> tuple[int, str]:
             return get(appliance, "/usage", f"guess {number}").error

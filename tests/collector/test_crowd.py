@@ -93,7 +93,8 @@ def test_much_held(make_appliance: MakeAppliance) -> None:
         said = [status for connection in crowd for status in statuses(answers(connection, 1))]
 
     assert {503, 408} == set(said)
-    assert grown < 2 * HELD_BYTES_MAX
+    # a body that grows is moved about, and leaves holes: mostly a quarter of it, in one run of ten as much as itself
+    assert grown < 3 * HELD_BYTES_MAX
 
 
 def test_full(make_appliance: MakeAppliance) -> None:

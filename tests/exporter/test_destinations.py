@@ -11,7 +11,7 @@ from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import delivered, events, exported, in_order, listed
 from tests.exporter.test_manifest import check
 from tests.fix_s3 import S3, Bucket
-from tests.processes import free_ports
+from tests.processes import UNHEARD_PORT
 
 BACKUP = LOCAL | {"name": "backup"}
 
@@ -44,8 +44,8 @@ def test_s3_second_run(exporting: Exporting, bucket: Bucket) -> None:
 
 
 def nobody_listens(_bucket: Bucket) -> dict[str, Any]:
-    """A port on which nobody listens."""
-    return {"endpoint": f"http://127.0.0.1:{free_ports(1)[0]}"}
+    """A port on which nobody listens, and which nobody else can get meanwhile."""
+    return {"endpoint": f"http://127.0.0.1:{UNHEARD_PORT}"}
 
 
 def wrong_secret(_bucket: Bucket) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import HOUR, events, listed
 from tests.exporter.test_export import states
 from tests.fix_s3 import Bucket
-from tests.processes import free_ports
+from tests.processes import UNHEARD_PORT
 
 FORMATS = ["parquet", "csv", "ndjson"]
 HOURS = ("--from", "2026-11-22T09", "--to", "2026-11-22T11")
@@ -141,8 +141,7 @@ def test_s3(exporting: Exporting, bucket: Bucket) -> None:
 def test_unreachable(exporting: Exporting, bucket: Bucket) -> None:
     """A destination that does not answer is worth another try."""
     deliver(exporting, bucket.destination())
-    (port,) = free_ports(1)
-    exporting.deliver_to(bucket.destination(url="s3://other", endpoint=f"http://127.0.0.1:{port}"))
+    exporting.deliver_to(bucket.destination(url="s3://other", endpoint=f"http://127.0.0.1:{UNHEARD_PORT}"))
 
     assert 3 == replayed(exporting)[0]
 

@@ -15,7 +15,7 @@ from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import listed
 from tests.exporter.test_verify import FORMATS, deliver
 from tests.fix_s3 import S3, Bucket
-from tests.processes import free_ports
+from tests.processes import UNHEARD_PORT
 
 
 def verified(url: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -112,8 +112,7 @@ def test_read_only(exporting: Exporting, s3: S3, bucket: Bucket, tmp_path: Path,
 
 def test_unreachable(tmp_path: Path) -> None:
     """A store that does not answer is worth another try: 3; one without credentials needs a person: 1."""
-    (port,) = free_ports(1)
-    arguments = ("s3://bucket", "--endpoint", f"http://127.0.0.1:{port}")
+    arguments = ("s3://bucket", "--endpoint", f"http://127.0.0.1:{UNHEARD_PORT}")
     keys = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "x" * 40}
     away = verified(*arguments, folder=tmp_path, **keys, AWS_MAX_ATTEMPTS="1")
     nobody = verified(*arguments, folder=tmp_path)

@@ -98,9 +98,7 @@ def test_old_certificate(hours: int, state: str) -> None:
 @pytest.mark.parametrize("host", ["nowhere.invalid", "localhost:PORT"])
 def test_nobody_there(host: str) -> None:
     """A name without an address, and a port that nobody listens on, are findings."""
-    (port,) = processes.free_ports(1)
-
-    assert "act" == found(f"https://{host.replace('PORT', str(port))}")[-1][0]
+    assert "act" == found(f"https://{host.replace('PORT', str(processes.UNHEARD_PORT))}")[-1][0]
 
 
 def test_not_told() -> None:
