@@ -9,5 +9,5 @@ the plan, recorded hashes are the truth, and nothing is deleted or planned again
 import os
 
 # Memory that polars gives back stays at hand until the kernel wants it; else a megabyte of rows costs 300 page faults,
-# an eighth of the CPU of an export; in one arena, or each thread keeps its own. Read by jemalloc when polars is imported.
+# an eighth of the CPU of an export. In one arena, or each thread keeps its own. Read when polars is imported.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "narenas:1,muzzy_decay_ms:-1")
