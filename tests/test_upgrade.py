@@ -34,7 +34,7 @@ NEXT = {
     },
     "loader/content.py": {"enriched(entry) if frame.version == VERSION_OLDER else entry": "entry"},
 }
-TODO = "upgrade evothesis again, and it is loaded; nothing is lost meanwhile"
+ADVICE = "upgrade evothesis again, and it is loaded; nothing is lost meanwhile"
 OWN = COLUMNS[COLUMNS.index("is_bot") :]
 
 
@@ -176,6 +176,6 @@ def test_way_back_of_the_format(make_appliance: MakeAppliance, next_version: Pat
     appliance.start().wait_until_drained()
 
     assert (b"EVF4", before) == (before[:4], meanwhile)
-    assert [{"what": f"{left.relative_to(appliance.folder)} was written by a newer version", "todo": TODO}] == reasons
-    assert {TODO} == {one["todo"] for one in findings if "newer version" in one["found"]}
+    assert [{"what": f"{left.relative_to(appliance.folder)} was written by a newer version", "todo": ADVICE}] == reasons
+    assert {ADVICE} == {one["todo"] for one in findings if "newer version" in one["found"]}
     assert [1, 2] == numbers(appliance)

@@ -71,7 +71,7 @@ class Access:
         """Once a minute for each sender: who guesses must not fill the disk."""
         sender = name, address
         now = time.monotonic()
-        self._recorded = {name: at for name, at in self._recorded.items() if now - at < RECORD_SECONDS}
+        self._recorded = {known: at for known, at in self._recorded.items() if now - at < RECORD_SECONDS}
         if sender in self._recorded or len(self._recorded) >= RECORDED_MAX:
             return
         self._recorded[sender] = now
