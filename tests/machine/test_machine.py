@@ -30,7 +30,7 @@ JOBS = dict.fromkeys(("backup", "drill", "export", "usage-notify"), ("success", 
 JOBS |= {"usage-close": ("exit-code", "1")}  # of the month before there is nothing yet: a person is to know
 
 OPEN = "[Service]\nProtectSystem=no\nPrivateNetwork=no\nIPAddressDeny=\nSystemCallFilter=\n"
-SECRETS = "cd /etc/evothesis/secrets; find . -type f | sort | xargs sha256sum"
+SECRETS = "cd /etc/evothesis/secrets && find . -type f | sort | xargs sha256sum"
 
 Record = Callable[[str, object], None]
 
