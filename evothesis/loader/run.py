@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from itertools import zip_longest
 from threading import Event
 
 import psycopg
@@ -26,12 +24,13 @@ from evothesis.loader.keep import Keeper, forgotten
 from evothesis.loader.load import load
 from evothesis.migrate import migrate, pending
 from evothesis.numbers import BOTS, LOAD, LOAD_ROWS, LOADED, Row, place, places
-from evothesis.spool.segments import Segment, sealed
+from evothesis.spool.segments import Segment, in_turn, sealed
 
 log = logging.getLogger(__name__)
 
 LOCK = 0x65766F6C6F61  # "evoloa": any number that nothing else here locks
 POLL_SECONDS = 0.02
+QUIET_POLL_SECONDS, QUIET_AFTER_SECONDS = 0.1, 1.0  # a site at night must not keep a machine awake
 BEAT_SECONDS = 1.0
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 0.1, 3.0
 SLOW_SECONDS = 5  # after which it is told that a statement waits
@@ -72,7 +71,7 @@ class Loader:
         self._keeper = Keeper(settings.path, settings.loaded_bytes_max)
         self._stop = stop
         self._budget = Budget(events_max)
-        self._tidied_at = self._forgotten_at = self._beaten_at = float("-inf")
+        self._tidied_at = self._forgotten_at = self._beaten_at = self._loaded_at = float("-inf")
         self._waiting = 0
         self._days: set[date] = set()
         self._database_error: str | None = NOT_REACHED
@@ -159,7 +158,12 @@ class Loader:
         waiting = sealed(self._spool)
         self._beat(waiting=len(waiting))
         loaded = self._load_all(connection, waiting, trouble)
-        return loaded > 0 or not self._stop.wait(STUCK_POLL_SECONDS if self._spool_error else POLL_SECONDS)
+        if loaded:
+            self._loaded_at = time.monotonic()
+            return True
+        is_quiet = time.monotonic() - self._loaded_at > QUIET_AFTER_SECONDS
+        pause = STUCK_POLL_SECONDS if self._spool_error else QUIET_POLL_SECONDS if is_quiet else POLL_SECONDS
+        return not self._stop.wait(pause)
 
     def _load_forgotten(self, connection: pg.Connection) -> None:
         """After a restore: load again what the database lost, exactly as it was."""
@@ -179,7 +183,7 @@ class Loader:
         """Load in order within each writer; a writer whose next segment fails waits, the others go on."""
         loaded = 0
         stuck: dict[int, LoadError | OSError] = {}
-        for segment in _in_turn(waiting):
+        for segment in in_turn(waiting):
             if segment.writer in stuck:
                 continue
             try:
@@ -289,12 +293,3 @@ def _load(connection: pg.Connection, segment: Segment, content: Content) -> dict
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def _in_turn(segments: list[Segment]) -> Iterator[Segment]:
-    """One segment of each writer in turn, so that no writer's backlog holds up the others."""
-    by_writer: dict[int, list[Segment]] = defaultdict(list)
-    for segment in segments:
-        by_writer[segment.writer].append(segment)
-    for turn in zip_longest(*by_writer.values()):
-        yield from (segment for segment in turn if segment is not None)

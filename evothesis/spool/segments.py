@@ -6,9 +6,11 @@ is restored from an older backup fills itself up from it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +60,15 @@ class KeptHour(NamedTuple):
 def sealed(spool: Path) -> list[Segment]:
     """What waits for the loader, by writer and number."""
     return sorted(_segments(spool, {SEALED}))
+
+
+def in_turn(segments: list[Segment]) -> Iterator[Segment]:
+    """One segment of each writer in turn, so that no writer's backlog holds up the others."""
+    by_writer: dict[int, list[Segment]] = defaultdict(list)
+    for segment in segments:
+        by_writer[segment.writer].append(segment)
+    for turn in zip_longest(*by_writer.values()):
+        yield from (segment for segment in turn if segment is not None)
 
 
 def backlog(spool: Path) -> Backlog:
