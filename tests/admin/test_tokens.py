@@ -31,6 +31,7 @@ RECORD = "insert into audit_log (actor, action, details) values ('test', %(actio
 
 TOKEN_LENGTH = 2**18  # so long that a comparison which ends at the first difference tells it over a network, too
 ROUNDS, TRIES = 80, 3
+MEASUREMENTS = 3  # a difference that is there is in each of them; one that a busy machine makes is not
 
 Ask = Callable[[Connections, str, str], Awaitable[object]]
 
@@ -198,7 +199,7 @@ def test_timing() -> None:
 
     Tokens of the database are looked for by their digests, and their secrets are nowhere to be compared with.
     """
-    naively = asyncio.run(told(ask_naively))
+    naively = min(asyncio.run(told(ask_naively)) for _ in range(MEASUREMENTS))
 
     assert naively > 2_000
-    assert asyncio.run(told(ask)) < naively / 2
+    assert min(asyncio.run(told(ask)) for _ in range(MEASUREMENTS)) < naively / 2

@@ -23,7 +23,7 @@ from tests.collector.hostile.case import Case
 from tests.collector.hostile.wire import Said, Wire
 
 AT_ONCE = 8
-ANSWER_SECONDS_MAX = 15
+ANSWER_SECONDS_MAX = 60  # six of the worst bodies cost a collector as many seconds, alone on its machine
 CASES_LEAST = 300
 ROWS = set(range(1, 74))
 SLOW_ROWS = {3, 4, 5}  # in test_deadlines

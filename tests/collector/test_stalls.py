@@ -6,7 +6,6 @@ It waits for other programs, too. So a stall is the time for which it waits and 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,12 +98,11 @@ def test_stall_by_chunks(single: Appliance, record_property: Callable[[str, obje
 def longest_wait(appliance: Appliance, sent: list[bytes]) -> tuple[float, float, set[int]]:
     """Send requests at once; how long one beside them waited and was kept waiting, and what they are answered."""
     collector = appliance.pid("evothesis: collector 0")
-    is_over = threading.Event()
     with ThreadPoolExecutor(ATTACKERS) as executor, closing(connect(appliance)) as connection:
         attacks = [executor.submit(lambda data: exchange(appliance, data)[0][0][0], data) for data in sent]
-        threading.Thread(target=lambda: is_over.set() if [one.result() for one in attacks] else None).start()
         waits, stalls = [0.0], [0.0]
-        while not is_over.wait(PAUSE_SECONDS):
+        while not all(one.done() for one in attacks):
+            time.sleep(PAUSE_SECONDS)
             began, used_before = time.perf_counter(), cpu_seconds(collector)
             connection.sendall(post(b"{"))
             assert [400] == statuses(answers(connection, 1))
