@@ -11,18 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import tomli_w
-from psycopg.rows import dict_row
 
 from evothesis.appliance.postgres import Postgres
 from tests import processes
+from tests.asking import Asking, Parameters
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "a-token-of-the-tests"
@@ -33,7 +34,6 @@ POLL_SECONDS = 0.02
 OUTPUT_SHOWN_LENGTH = 20_000
 
 Settings = Mapping[str, Any]
-Parameters = Mapping[str, Any] | Sequence[Any]
 T = TypeVar("T")
 
 
@@ -186,6 +186,7 @@ class Appliance:
 
     def _forget(self) -> None:
         """Wait for the process that `start` made, and let go of what belongs to it."""
+        self._asking.close()
         if self._process:
             self._process.wait()
             self._process = None
@@ -228,18 +229,18 @@ class Appliance:
         """Count what is billed: what `evothesis usage` prints as JSON."""
         return self.json("usage", *arguments)
 
-    def rows(
-        self, query: LiteralString, params: Mapping[str, Any] | Sequence[Any] | None = None
-    ) -> list[dict[str, Any]]:
+    @cached_property
+    def _asking(self) -> Asking:
+        return Asking(self.dsn)
+
+    def rows(self, query: LiteralString, params: Parameters | None = None) -> list[dict[str, Any]]:
         """Ask the database."""
-        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row, connect_timeout=5) as connection:
-            return connection.execute(query, params).fetchall()
+        return self._asking.rows(query, params)
 
     @property
     def buckets(self) -> list[Path]:
         """The folder of each destination."""
-        found = [destination["url"] for destination in self.settings["export"]["destination"]]
-        return [self.folder / url.removeprefix("file:") for url in found]
+        return [self.folder / place["url"].removeprefix("file:") for place in self.settings["export"]["destination"]]
 
     def waiting_segments(self) -> list[str]:
         """What the spool holds that is not in the database: sealed segments, and open ones that hold something."""

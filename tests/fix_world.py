@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import msgspec
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from evothesis.collector.intake import Request, take
 from evothesis.collector.policy import Policy
@@ -21,6 +19,7 @@ from evothesis.loader.run import LOCK, Loader
 from evothesis.spool.segments import sealed
 from evothesis.spool.writer import Writer
 from tests.appliance import eventually
+from tests.asking import Asking
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 DAY = timedelta(days=1)
@@ -70,6 +69,7 @@ class World:
     def __init__(self, database: str, spool: Path) -> None:
         """Nothing was written, nothing runs."""
         self.database = database
+        self._asking = Asking(database)
         self.settings = Spool(path=spool)
         self.writer = Writer.claim(spool)
 
@@ -77,6 +77,11 @@ class World:
     def spool(self) -> Path:
         """Where the segments lie."""
         return self.settings.path
+
+    def close(self) -> None:
+        """Let go of the spool and of the database."""
+        self.writer.close()
+        self._asking.close()
 
     def put(self, *entries: Entry, writer: Writer | None = None) -> Path:
         """Append entries and seal the segment; returns where it lies."""
@@ -98,8 +103,7 @@ class World:
 
     def rows(self, query: LiteralString) -> list[dict[str, Any]]:
         """Ask the database."""
-        with psycopg.connect(self.database, row_factory=dict_row, options="-c timezone=UTC") as connection:
-            return connection.execute(query).fetchall()
+        return self._asking.rows(query)
 
     def stored(self) -> list[tuple[Any, bool]]:
         """What is stored: the content of each event, and whether another event has its id."""
@@ -115,4 +119,4 @@ def world(database: str, tmp_path: Path) -> Iterator[World]:
     """An empty spool and an empty database."""
     world = World(database, tmp_path / "spool")
     yield world
-    world.writer.close()
+    world.close()

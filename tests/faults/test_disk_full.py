@@ -172,7 +172,7 @@ def test_kept_segments_make_room(disk: Path, database: str) -> None:
         eventually(lambda: kept(world) == [], timeout=TIDY_SECONDS / 2)
         world.put(entry(event(5)))
         loading.wait_until_drained()
-    world.writer.close()
+    world.close()
 
     assert 5 == len(before)
     assert [(number, False) for number in range(6)] == world.stored()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event
 
@@ -131,14 +131,14 @@ def test_full_database_disk(
 
 def test_room_for_the_database(make_disk: MakeDisk, database: str, caplog: pytest.LogCaptureFixture) -> None:
     """While a database does not answer on a full disk, what is kept of the spool makes room for it."""
-    world = World(database, make_disk(SMALL_DISK_BYTES) / "spool")
-    world.put(entry(event(1)))
-    world.load()
-    fill(world.spool)
-    before = len(list(world.spool.glob("*/loaded/*/*")))
-    stop = Event()
-    stop.set()
-    Loader("postgresql://127.0.0.1:1/none", world.settings, stop, lambda: None).run()
+    with closing(World(database, make_disk(SMALL_DISK_BYTES) / "spool")) as world:
+        world.put(entry(event(1)))
+        world.load()
+        fill(world.spool)
+        before = len(list(world.spool.glob("*/loaded/*/*")))
+        stop = Event()
+        stop.set()
+        Loader("postgresql://127.0.0.1:1/none", world.settings, stop, lambda: None).run()
 
     assert (1, 0) == (before, len(list(world.spool.glob("*/loaded/*/*"))))
     assert "Loaded segments removed without asking the database which were delivered." in caplog.messages

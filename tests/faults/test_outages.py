@@ -52,7 +52,7 @@ def own_world(server: Postgres, tmp_path: Path) -> Iterator[World]:
     """An empty spool, and an empty database on a server of its own."""
     world = World(server.url, tmp_path / "spool")
     yield world
-    world.writer.close()
+    world.close()
 
 
 def start(server: Postgres) -> None:

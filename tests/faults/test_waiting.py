@@ -23,7 +23,7 @@ def empty_world(debian_postgres: DebianPostgres, tmp_path: Path) -> Iterator[Wor
     """An empty spool, and a database in which nothing is."""
     world = World(debian_postgres.new_database(), tmp_path / "spool")
     yield world
-    world.writer.close()
+    world.close()
 
 
 def beaten_at(world: World) -> float:
