@@ -7,6 +7,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -162,17 +163,17 @@ def no_more(pid: int) -> tuple[int, int]:
 
 def test_kept_segments_make_room(disk: Path, database: str) -> None:
     """On a disk that fills up, what was kept for a restore goes at once, so that events can be taken and loaded."""
-    world = World(database, disk / "spool")
-    with Loading(world, database) as loading:
-        for number in range(5):
-            world.put(entry(event(number)))
-        loading.wait_until_drained()
-        before = kept(world)
-        fill(disk)
-        eventually(lambda: kept(world) == [], timeout=TIDY_SECONDS / 2)
-        world.put(entry(event(5)))
-        loading.wait_until_drained()
-    world.close()
+    with closing(World(database, disk / "spool")) as world:
+        with Loading(world, database) as loading:
+            for number in range(5):
+                world.put(entry(event(number)))
+            loading.wait_until_drained()
+            before = kept(world)
+            fill(disk)
+            eventually(lambda: kept(world) == [], timeout=TIDY_SECONDS / 2)
+            world.put(entry(event(5)))
+            loading.wait_until_drained()
+        stored = world.stored()
 
     assert 5 == len(before)
-    assert [(number, False) for number in range(6)] == world.stored()
+    assert [(number, False) for number in range(6)] == stored

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyrage  # type: ignore[import-untyped]  # it has no stubs
 import pytest
@@ -17,16 +19,22 @@ from evothesis.upkeep.setup import secrecy
 from evothesis.upkeep.setup.answers import understood
 from evothesis.upkeep.setup.steps import Root
 from evothesis.upkeep.tune import GIGABYTE, Machine
+from tests.appliance import ROOT
 from tests.upkeep.test_setup import Image
 
+ON_DISK = ROOT / ".venv/.cache"
 SECRET = "a secret of the bucket"
 TOKEN = "a secret of the API"
 
 
 @pytest.fixture(autouse=True)
-def _own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key of another machine than this one."""
-    monkeypatch.setenv("SYSTEMD_CREDENTIAL_SECRET", str(tmp_path / "key"))
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The key of another machine than this one; systemd refuses one in memory, where `tmp_path` may be."""
+    ON_DISK.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=ON_DISK) as folder:
+        path = Path(folder) / "key"
+        monkeypatch.setenv("SYSTEMD_CREDENTIAL_SECRET", str(path))
+        yield path
 
 
 @pytest.fixture
@@ -116,7 +124,7 @@ def test_plain_text_counts(root: Root, tmp_path: Path) -> None:
     assert (State.OK, True) == (well.state, "2 of them encrypted" in well.found)
 
 
-def test_another_machine(root: Root, tmp_path: Path) -> None:
+def test_another_machine(root: Root, key: Path) -> None:
     """Without this machine's key they cannot be read, nor under another name; it is said what to do."""
     path = configuration(root)
     encrypt(root)
@@ -125,7 +133,7 @@ def test_another_machine(root: Root, tmp_path: Path) -> None:
     with pytest.raises(EvothesisError, match="does not match"):
         credential.decrypt(renamed)
     renamed.rename(export)
-    (tmp_path / "key").unlink()
+    key.unlink()
 
     with pytest.raises(EvothesisError, match="systemd-creds") as raised:
         load(path, {})
