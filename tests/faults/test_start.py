@@ -14,7 +14,7 @@ import pytest
 
 from evothesis.migrate import LOCK
 from evothesis.supervisor import STILL_SECONDS_MAX
-from tests.appliance import Appliance, eventually
+from tests.appliance import START_SECONDS_MAX, Appliance, eventually
 from tests.collector.client import ask
 from tests.fix_appliance import MakeAppliance
 from tests.fix_oracle import MakeOracle, Oracle, Outcome
@@ -189,7 +189,7 @@ def creating(appliance: Appliance) -> Callable[[], object]:
         return found
 
     with ThreadPoolExecutor(1) as executor:
-        holding = executor.submit(eventually, hold)
+        holding = executor.submit(eventually, hold, timeout=START_SECONDS_MAX)
         appliance.start(with_database=False)
         held = holding.result()
     assert not data.exists()
