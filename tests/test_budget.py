@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from evothesis.loader.run import Loader
 from tests.appliance import eventually
 from tests.collector.client import ask, collect
 from tests.fix_appliance import MakeAppliance
-from tests.fix_world import DAY, LOADERS, NOW, World, entry, event
+from tests.fix_world import DAY, LOADERS, World, entry, event
 
 TOLD = "Site is over its daily budget."
 AUDIT = "select actor, action, details from audit_log order by audit_id"
-TODAY = NOW.date()
+
+
+def today() -> date:
+    """The day, which may end while all tests run."""
+    return datetime.now(UTC).date()
 
 
 def load(world: World, events_max: int = 2) -> tuple[str, ...]:
@@ -28,7 +33,7 @@ def load(world: World, events_max: int = 2) -> tuple[str, ...]:
     loader = loader_of(world, events_max)
     loader.run()
     eventually(lambda: not world.rows(LOADERS))
-    return loader._budget.over(TODAY)
+    return loader._budget.over(today())
 
 
 def loader_of(world: World, events_max: int) -> Loader:
@@ -48,7 +53,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, int, int]]:
 def put(world: World, first: int, events: int, *, site: str = "a.example", days_ago: int = 0) -> None:
     """A segment with so many events of a site."""
     sent = [event(number, site=site) for number in range(first, first + events)]
-    world.put(entry(*sent, at=NOW - days_ago * DAY))
+    world.put(entry(*sent, at=datetime.now(UTC) - days_ago * DAY))
 
 
 def test_within(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -70,8 +75,8 @@ def test_over(world: World, caplog: pytest.LogCaptureFixture) -> None:
     put(world, 100, 3, site="b.example")
     load(world)
 
-    assert [("a.example", str(TODAY), 2, 3), ("b.example", str(TODAY), 2, 3)] == told(caplog)
-    about = [{"site_id": site, "day": str(TODAY), "budget": 2, "events": 3} for site in ("a.example", "b.example")]
+    assert [("a.example", str(today()), 2, 3), ("b.example", str(today()), 2, 3)] == told(caplog)
+    about = [{"site_id": site, "day": str(today()), "budget": 2, "events": 3} for site in ("a.example", "b.example")]
     assert [{"actor": "loader", "action": "over-budget", "details": details} for details in about] == world.rows(AUDIT)
     assert 8 == len(world.stored())
 
@@ -86,7 +91,7 @@ def test_restart(world: World, caplog: pytest.LogCaptureFixture) -> None:
     put(world, 21, 1)
     over = load(world)
 
-    assert [("a.example", str(TODAY), 2, 3)] == before == told(caplog)
+    assert [("a.example", str(today()), 2, 3)] == before == told(caplog)
     assert ("a.example",) == over == load(world)
 
 
@@ -108,7 +113,7 @@ def test_days(world: World, caplog: pytest.LogCaptureFixture) -> None:
             put(world, 1 + 100 * days_ago + 10 * round_, 2, days_ago=days_ago)
 
     assert ("a.example",) == load(world)
-    assert {(str(TODAY - days_ago * DAY), 4) for days_ago in range(6)} == {(day, n) for _, day, _, n in told(caplog)}
+    assert {(str(today() - days_ago * DAY), 4) for days_ago in range(6)} == {(day, n) for _, day, _, n in told(caplog)}
     assert 6 == len(told(caplog))
 
 
@@ -135,7 +140,7 @@ def count(world: World, events: dict[str, int]) -> None:
     """Let the ledger have events of these sites, as if they had been loaded today."""
     ledger = "insert into usage_ledger (writer, segment_no, site_id, usage_day, accepted) values (9, 9, %s, %s, %s)"
     with psycopg.connect(world.database) as connection:
-        connection.cursor().executemany(ledger, [(site, TODAY, number) for site, number in events.items()])
+        connection.cursor().executemany(ledger, [(site, today(), number) for site, number in events.items()])
 
 
 def test_many_sites(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -153,8 +158,8 @@ def test_many_counts(world: World, caplog: pytest.LogCaptureFixture) -> None:
     loader = loader_of(world, 2)
     loader.run()
 
-    assert [("large.example", str(TODAY), 2, 3)] == told(caplog)
-    assert budget.SITES_MAX // 2 == len(loader._budget._days[TODAY].counts)
+    assert [("large.example", str(today()), 2, 3)] == told(caplog)
+    assert budget.SITES_MAX // 2 == len(loader._budget._days[today()].counts)
 
 
 def test_health(make_appliance: MakeAppliance) -> None:

@@ -14,10 +14,12 @@ from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import events, listed, manifests
 from tests.fix_s3 import Bucket
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-OLD = TODAY - timedelta(days=91)
-YOUNG = TODAY - timedelta(days=90)
 BACKUP = LOCAL | {"name": "backup", "url": "file:var/backup"}
+
+
+def day(days_ago: int) -> datetime:
+    """The begin of a day; today's may change while all tests run."""
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days_ago)
 
 
 def query(exporting: Exporting, text: LiteralString) -> list[tuple[Any, ...]]:
@@ -33,12 +35,12 @@ def days(exporting: Exporting) -> list[date]:
 def fill(exporting: Exporting) -> None:
     """Two loads of a day that is too old, one of the last that is not, one of today; one event was refused."""
     exporting.database.connection.execute("set timezone = 'UTC'")
-    for segment_no, hour in enumerate([OLD, OLD + timedelta(hours=23), YOUNG, TODAY]):
+    for segment_no, hour in enumerate([day(91), day(91) + timedelta(hours=23), day(90), day(0)]):
         exporting.database.load(events(3 + segment_no, seed=segment_no), segment_no=segment_no, hour=hour)
     exporting.database.connection.execute(
         "insert into rejected_events (writer, segment_no, idx, created_at, code, message, event)"
         " values (1, 1, 99, %s, 'c', 'm', 'e')",
-        [OLD + timedelta(hours=23)],
+        [day(91) + timedelta(hours=23)],
     )
 
 
@@ -47,7 +49,7 @@ def test_old_day(exporting: Exporting) -> None:
     fill(exporting)
     exporting.run()
 
-    assert [YOUNG.date(), TODAY.date()] == days(exporting)
+    assert [day(90).date(), day(0).date()] == days(exporting)
     recorded = "select writer, segment_no, events, rejected, reason from removed order by segment_no"
     assert [(1, 0, 3, 0, "retention"), (1, 1, 4, 1, "retention")] == query(exporting, recorded)
     assert [(0,)] == query(exporting, "select count(*) from rejected_events")
@@ -90,8 +92,8 @@ def test_not_everywhere(exporting: Exporting, bucket: Bucket, missing: str) -> N
         exporting.database.connection.execute("drop trigger late on deliveries")
     assert {} == exporting.run().failed
 
-    assert [OLD.date(), YOUNG.date(), TODAY.date()] == kept
-    assert [YOUNG.date(), TODAY.date()] == days(exporting)
+    assert [day(91).date(), day(90).date(), day(0).date()] == kept
+    assert [day(90).date(), day(0).date()] == days(exporting)
 
 
 def foreign_csv(exporting: Exporting) -> Path:
@@ -114,11 +116,12 @@ def foreign_csv(exporting: Exporting) -> Path:
 
 def late_load(exporting: Exporting) -> None:
     """A load of the old day is stored while an export runs, after its plan was made: when a file is published."""
+    old = day(91).isoformat()
     exporting.database.connection.execute(f"""
         create function late() returns trigger language plpgsql as $$ begin
           insert into loads (writer, segment_no, sha256, hour, first_received_at, last_received_at, accepted, duplicate,
                              rejected, withheld, damaged, bytes)
-          select 1, 4, ''::bytea, '{OLD.isoformat()}', '{OLD.isoformat()}', '{OLD.isoformat()}', 0, 0, 0, 0, 0, 0
+          select 1, 4, ''::bytea, '{old}', '{old}', '{old}', 0, 0, 0, 0, 0, 0
           on conflict do nothing;
           return new;
         end $$;
@@ -137,8 +140,8 @@ def test_reader(exporting: Exporting) -> None:
     exporting.run()
 
     assert ({}, 0) == (outcome.failed, outcome.pending)
-    assert [OLD.date(), YOUNG.date(), TODAY.date()] == kept
-    assert [YOUNG.date(), TODAY.date()] == days(exporting)
+    assert [day(91).date(), day(90).date(), day(0).date()] == kept
+    assert [day(90).date(), day(0).date()] == days(exporting)
 
 
 def test_rows_that_nobody_delivered(exporting: Exporting) -> None:
@@ -152,8 +155,8 @@ def test_rows_that_nobody_delivered(exporting: Exporting) -> None:
     )
     done = exporting.appliance.cli("export")
 
-    assert (1, True) == (done.returncode, f"{OLD:%Y-%m-%d} has 8 events of which 7 were delivered" in done.stderr)
-    assert [OLD.date(), YOUNG.date(), TODAY.date()] == days(exporting)
+    assert (1, True) == (done.returncode, f"{day(91):%Y-%m-%d} has 8 events of which 7 were delivered" in done.stderr)
+    assert [day(91).date(), day(90).date(), day(0).date()] == days(exporting)
     assert [] == query(exporting, "select * from removed")
 
 

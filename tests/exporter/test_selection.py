@@ -19,7 +19,7 @@ from tests.exporter.conftest import LOCAL, Exporting
 from tests.exporter.seam import COLUMNS, HOUR, Folder, Row, delivered, events, exported, in_order, listed, manifests
 from tests.exporter.test_manifest import check
 from tests.exporter.test_replay import replayed
-from tests.exporter.test_retention import OLD, days
+from tests.exporter.test_retention import day, days
 
 FORMATS = ["parquet", "csv", "ndjson"]
 SITES = ("shop.example", "a.shop.example", "b.a.shop.example", "other.example")
@@ -150,7 +150,7 @@ def test_routed(exporting: Exporting) -> None:
 def test_nothing_selected(exporting: Exporting) -> None:
     """An hour of which nothing is wanted has no file, its loads are covered all the same, and the day may go."""
     exporting.deliver_to(LOCAL | {"sites": ["nowhere.example"], "formats": FORMATS})
-    fill(exporting, 0, hour=OLD)
+    fill(exporting, 0, hour=day(91))
     fill(exporting, 1, hour=datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
     first, second = exporting.run(), exporting.run()
     objects = exporting.bucket.objects()
