@@ -22,11 +22,13 @@ class Asking:
         self._connection: psycopg.Connection[dict[str, Any]] | None = None
 
     def rows(self, query: LiteralString, params: Parameters | None = None) -> list[dict[str, Any]]:
-        """What the database answers; whoever ended the connection since, it is made again once."""
+        """What the database answers; once it is connected anew, if the connection has ended since."""
         try:
             return self._connected().execute(query, params).fetchall()
         except psycopg.OperationalError:
-            return self._connected().execute(query, params).fetchall()
+            if self._connection is None or not self._connection.closed:
+                raise  # nobody answers at all, or somebody did, and refused
+        return self._connected().execute(query, params).fetchall()
 
     def close(self) -> None:
         """Let go; who asks after this connects again."""
@@ -35,6 +37,7 @@ class Asking:
 
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         if self._connection is None or self._connection.closed:
+            self._connection = None
             self._connection = psycopg.connect(
                 self._dsn,
                 autocommit=True,

@@ -23,7 +23,6 @@ __all__ = ["Appliance", "MakeAppliance", "Settings", "eventually"]
 MakeAppliance = Callable[..., Appliance]
 
 _made = pytest.StashKey[list[Appliance]]()
-_failed = pytest.StashKey[bool]()
 
 
 @pytest.fixture
@@ -52,9 +51,6 @@ def make_appliance(request: pytest.FixtureRequest, tmp_path: Path, postgres_temp
     finally:
         for appliance in made:
             appliance.destroy()
-    if not request.node.stash.get(_failed, False):
-        for appliance in made:
-            shutil.rmtree(appliance.folder / "var/postgres", ignore_errors=True)
 
 
 @pytest.fixture
@@ -74,7 +70,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Add what the servers said to the report of a test that failed."""
     report = yield
     if report.failed:
-        item.stash[_failed] = True
         for appliance in item.stash.get(_made, []):
             report.sections.append((f"evothesis serve in {appliance.folder}", appliance.output()))
     return report

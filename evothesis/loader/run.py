@@ -161,8 +161,11 @@ class Loader:
         if loaded:
             self._loaded_at = time.monotonic()
             return True
-        is_quiet = time.monotonic() - self._loaded_at > QUIET_AFTER_SECONDS
-        pause = STUCK_POLL_SECONDS if self._spool_error else QUIET_POLL_SECONDS if is_quiet else POLL_SECONDS
+        pause = POLL_SECONDS
+        if self._spool_error:
+            pause = STUCK_POLL_SECONDS
+        elif time.monotonic() - self._loaded_at > QUIET_AFTER_SECONDS:
+            pause = QUIET_POLL_SECONDS
         return not self._stop.wait(pause)
 
     def _load_forgotten(self, connection: pg.Connection) -> None:
