@@ -40,7 +40,7 @@ def test_members(ledger: Ledger) -> None:
     yesterday: date = (NOW - timedelta(days=1)).date()
     ledger.add_days("a.example", yesterday - timedelta(days=1), [1_000] * 28)
     ledger.add_days("b.example", yesterday, [9_000])
-    ledger.wait_for_export(NOW - timedelta(hours=9), 12)
+    ledger.wait_for_export(datetime.now(UTC) - timedelta(hours=9), 12)  # PostgreSQL has a clock of its own
     ledger.fail_export(3, NOW)
     notify = Notify(budget=Decimal("0.01"), thresholds=(50,))
     collect(ledger.connection, Config(notify=notify), NOW)
